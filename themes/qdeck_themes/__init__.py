@@ -1,0 +1,1 @@
+"""Themes of the console as data: one TOML file a theme, read through importlib.resources."""

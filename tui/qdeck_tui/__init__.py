@@ -1,0 +1,1 @@
+"""The console: a Textual app that operates qdeck queues through `qdeck.admin`."""
