@@ -1,9 +1,11 @@
-"""The operator's door as a protocol: what a console or a command line may see and do, in plain frozen values.
+"""The operator's door as a protocol: what a console or a command line may see and do, in plain
+frozen values.
 
-It imports neither redis nor the engine, so that other queues can stand behind it. A number, an age or a time that an
-implementation cannot know is None and is shown as `?`, never as 0. A part that failed is a `Failure` in its place.
-References are opaque: only the implementation that gave one out can read more from it than its label. What may be
-done to a target is said by `Admin.actions`, and checked again where the write happens.
+It imports neither redis nor the engine, so that other queues can stand behind it. A number, an age
+or a time that an implementation cannot know is None and is shown as `?`, never as 0. A part that
+failed is a `Failure` in its place. References are opaque: only the implementation that gave one out
+can read more from it than its label. What may be done to a target is said by `Admin.actions`, and
+checked again where the write happens.
 """
 
 from __future__ import annotations
@@ -52,9 +54,7 @@ __all__ = [
     "WorkerState",
 ]
 
-StateName = Literal[
-    "scheduled", "pending", "running", "retrying", "completed", "dead", "cancelled"
-]
+StateName = Literal["scheduled", "pending", "running", "retrying", "completed", "dead", "cancelled"]
 STATES: tuple[StateName, ...] = (
     "pending",
     "running",
@@ -99,7 +99,9 @@ ACTIONS: tuple[Action, ...] = (
 
 
 class Denied(Exception):
-    """A verb was refused: the message says which, on what, and why (read-only, unknown here, wrong state)."""
+    """A verb was refused: the message says which, on what, and why (read-only, unknown here, wrong
+    state).
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
-    """One queue. Rates are jobs a minute over the last 5 minutes; `finished` holds 30 minutes, oldest first.
+    """One queue. Rates are jobs a minute over the last 5 minutes; `finished` holds 30 minutes,
+    oldest first.
 
-    `pending` includes what is held back by a paused task (`held`). `drain_s` is the forecast in seconds until pending
-    is empty: 0 when it is, infinite when it does not shrink, None when it cannot be told yet.
+    `pending` includes what is held back by a paused task (`held`). `drain_s` is the forecast in
+    seconds until pending is empty: 0 when it is, infinite when it does not shrink, None when it
+    cannot be told yet.
     """
 
     name: str
@@ -182,9 +186,11 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """One job in a list. Times are aware UTC; `args` is the payload as JSON text, cut to 200 characters for display.
+    """One job in a list. Times are aware UTC; `args` is the payload as JSON text, cut to 200
+    characters for display.
 
-    `held` is true for a pending job whose task is paused. `usual_p95_s` is the task's usual run time, for running jobs.
+    `held` is true for a pending job whose task is paused. `usual_p95_s` is the task's usual run
+    time, for running jobs.
     """
 
     ref: JobRef
@@ -211,7 +217,8 @@ class JobRow:
 class Page:
     """A window of job rows. `total` counts the whole list (with a query: the matches found so far).
 
-    With a query, `scanned` of `size` records were looked at; `complete` is false while more could match.
+    With a query, `scanned` of `size` records were looked at; `complete` is false while more could
+    match.
     """
 
     rows: tuple[JobRow, ...]
@@ -246,7 +253,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class JobDetail:
-    """Everything about one job. `payload`, `metadata` and `result` are JSON text, byte-exact as stored."""
+    """Everything about one job. `payload`, `metadata` and `result` are JSON text, byte-exact as
+    stored.
+    """
 
     row: JobRow
     payload: str = ""
@@ -261,7 +270,9 @@ class JobDetail:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of a job's log. `cursor` orders lines; `level` is a lower-case logging word, or `out` and `err`."""
+    """One line of a job's log. `cursor` orders lines; `level` is a lower-case logging word, or
+    `out` and `err`.
+    """
 
     cursor: str
     at: datetime
@@ -272,7 +283,9 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogChunk:
-    """Lines after a cursor. Hand `cursor` back to continue; `ended` says that no more will come; `total` is stored."""
+    """Lines after a cursor. Hand `cursor` back to continue; `ended` says that no more will come;
+    `total` is stored.
+    """
 
     lines: tuple[LogLine, ...]
     cursor: str
@@ -282,7 +295,9 @@ class LogChunk:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Dead jobs of one queue that failed alike. `count` are dead now, `new_per_hour` died in the last hour."""
+    """Dead jobs of one queue that failed alike. `count` are dead now, `new_per_hour` died in the
+    last hour.
+    """
 
     queue: str
     fingerprint: str
@@ -298,7 +313,9 @@ class ErrorGroup:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroups:
-    """Groups, largest first. They may arrive progressively: `complete` is false while more are being found."""
+    """Groups, largest first. They may arrive progressively: `complete` is false while more are
+    being found.
+    """
 
     groups: tuple[ErrorGroup, ...]
     total_dead: int | None = None
@@ -309,7 +326,8 @@ class ErrorGroups:
 class WorkerRow:
     """One worker process. `holds` are the jobs that it runs, or ran when it was last heard of.
 
-    `local` is true for a worker of this very process or host and user; `beat_age_s` is seconds since its last beat.
+    `local` is true for a worker of this very process or host and user; `beat_age_s` is seconds
+    since its last beat.
     """
 
     id: str
@@ -329,7 +347,9 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A set of jobs by description: a state, in one queue or all, within an error group or matching a query."""
+    """A set of jobs by description: a state, in one queue or all, within an error group or matching
+    a query.
+    """
 
     state: StateName
     queue: str | None = None
@@ -350,7 +370,9 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A bulk operation on record. `done` counts ids handled: `ok` moved, `skipped` had changed meanwhile."""
+    """A bulk operation on record. `done` counts ids handled: `ok` moved, `skipped` had changed
+    meanwhile.
+    """
 
     id: str
     verb: Action
@@ -383,7 +405,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Whether an action may be used on a target now. `reason` says why not, or what to know before doing it."""
+    """Whether an action may be used on a target now. `reason` says why not, or what to know before
+    doing it.
+    """
 
     allowed: bool
     reason: str = ""
@@ -415,7 +439,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All queues and the server at one moment of the server's clock; `rtt_s` is what reading it took a round trip."""
+    """All queues and the server at one moment of the server's clock; `rtt_s` is what reading it
+    took a round trip.
+    """
 
     at: datetime
     rtt_s: float
@@ -430,11 +456,15 @@ Target = QueueRow | TaskRow | JobRow | ErrorGroup | WorkerRow
 
 
 class Admin(Protocol):
-    """What an operator can look at and change. Every method may raise `Denied`, or `OSError` when the server is away."""
+    """What an operator can look at and change. Every method may raise `Denied`, or `OSError` when
+    the server is away.
+    """
 
     @property
     def label(self) -> str:
-        """The server and prefix in a few characters, without secrets: `valkey 9.1 127.0.0.1:6379/0 shop`."""
+        """The server and prefix in a few characters, without secrets: `valkey 9.1 127.0.0.1:6379/0
+        shop`.
+        """
         ...
 
     @property
@@ -454,7 +484,9 @@ class Admin(Protocol):
     async def jobs(
         self, queue: str | None, state: StateName, window: Window, query: str = ""
     ) -> Page:
-        """Return a window of the jobs of one state, in the order that the server keeps (see `Window.reverse`)."""
+        """Return a window of the jobs of one state, in the order that the server keeps (see
+        `Window.reverse`).
+        """
         ...
 
     async def running(self, window: Window) -> Page:
@@ -478,13 +510,16 @@ class Admin(Protocol):
         ...
 
     async def find(self, job_id: str) -> JobRef | None:
-        """Return the reference of a job given its id, in whatever queue and state it is; None when unknown."""
+        """Return the reference of a job given its id, in whatever queue and state it is; None when
+        unknown.
+        """
         ...
 
     async def log(
         self, ref: JobRef, after: str = "", follow: bool = False, limit: int = 1000
     ) -> LogChunk:
-        """Return up to `limit` lines after a cursor; with `follow` wait up to 1 s for the first one.
+        """Return up to `limit` lines after a cursor; with `follow` wait up to 1 s for the first
+        one.
 
         An empty cursor starts at the oldest line kept.
         """
@@ -523,11 +558,15 @@ class Admin(Protocol):
         ...
 
     async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze jobs that are not running for deletion with their records; nothing moves before `start`."""
+        """Freeze jobs that are not running for deletion with their records; nothing moves before
+        `start`.
+        """
         ...
 
     async def start(self, draft: Draft) -> Operation:
-        """Start a draft. It is advanced by workers and by `advance`, and outlives whoever started it."""
+        """Start a draft. It is advanced by workers and by `advance`, and outlives whoever started
+        it.
+        """
         ...
 
     async def advance(self, operation_id: str, queue: str) -> Operation:

@@ -29,8 +29,8 @@ class Sink(Protocol):
 class Context:
     """The run that a handler is in. A first parameter of this type is injected.
 
-    `attempt` counts from 1, `max_attempts` is `max_retries + 1`. `state` is what the deck's lifespan
-    hook made (None in process tasks). `log` writes to the job's own log.
+    `attempt` counts from 1, `max_attempts` is `max_retries + 1`. `state` is what the deck's
+    lifespan hook made (None in process tasks). `log` writes to the job's own log.
     """
 
     __slots__ = (
@@ -71,7 +71,8 @@ class Context:
     def progress(self, percent: float | None = None, message: str | None = None) -> None:
         """Report how far the run is: 0 to 100, and a line for the operator. Never waits.
 
-        Values outside the range are clipped; only the newest is kept, sent at most a few times a second.
+        Values outside the range are clipped; only the newest is kept, sent at most a few times a
+        second.
         """
         if percent is not None:
             value = float(percent)

@@ -1,4 +1,5 @@
-"""Every error that qdeck raises on purpose, in one tree; a message says what, which value, and what next.
+"""Every error that qdeck raises on purpose, in one tree; a message says what, which value, and what
+next.
 
     QdeckError
     ├── SettingsError            a setting, a URL or a name is not usable
@@ -69,7 +70,8 @@ class SettingsError(QdeckError):
 class ConnectionFailed(QdeckError):
     """The server could not be reached, or its answer got lost.
 
-    `job_id` is set when an enqueue's outcome is unknown: enqueueing again with that id creates no second job.
+    `job_id` is set when an enqueue's outcome is unknown: enqueueing again with that id creates no
+    second job.
     """
 
     def __init__(self, message: str, *, job_id: str | None = None) -> None:

@@ -143,7 +143,8 @@ _tail = 0
 
 
 def new_id() -> str:
-    """Return a new job id: 26 characters (Crockford base 32, ULID), ordered by time within a process.
+    """Return a new job id: 26 characters (Crockford base 32, ULID), ordered by time within a
+    process.
 
     48 bits of milliseconds, then 80 random bits that count up within a millisecond.
     """
