@@ -1,0 +1,37 @@
+"""What the entry point decides before the console starts, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from qdeck_tui.local import StartRequest
+
+__all__ = ["Options", "ZoneName"]
+
+ZoneName = Literal["utc", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the console looks and behaves.
+
+    `colour` false means that no colour is written at all. `every` is the poll interval in seconds. `keys` maps action
+    ids to keys. `notices` are shown at the start. `start` fills the form of a local worker. `config` is the file that
+    choices are kept in, None to keep none. `themes` are further folders of theme files.
+    """
+
+    ascii: bool = False
+    plain: bool = False
+    colour: bool = True
+    theme: str = "dark"
+    zone: ZoneName = "utc"
+    every: float = 1.0
+    read_only: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    start: StartRequest | None = None
+    config: Path | None = None
+    themes: tuple[Path, ...] = ()
