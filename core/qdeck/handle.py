@@ -1,0 +1,244 @@
+"""How functions and classes become tasks of a deck: the decorators, and the handle they return.
+
+Owns the overloads that let type checkers check the arguments of `enqueue`, and the checks made at
+registration. A deck inherits `TaskDecorators`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from qdeck.backoff import BackoffLike
+from qdeck.classtask import Task, bind_class, kind_of
+from qdeck.context import Context
+from qdeck.errors import InvalidTask
+from qdeck.job import Job
+from qdeck.payload import Payload
+from qdeck.signature import caller_names, signature_struct
+from qdeck.task import Call, Kind, Registry, Sender, TaskSpec
+from qdeck.terms import NO_OPTIONS, Options, check_template, check_terms, make_options
+
+__all__ = ["TaskDecorator", "TaskDecorators", "TaskHandle"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=Task)
+
+
+class TaskHandle(Generic[P, R]):
+    """What a decorated function becomes: still callable, and it can be enqueued.
+
+    `name` is the task's, `spec` what the deck knows about it.
+    """
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, spec: TaskSpec, sender: Sender, options: Options = NO_OPTIONS) -> None:
+        self.spec = spec
+        self._sender = sender
+        self._options = options
+
+    @property
+    def name(self) -> str:
+        """The name that jobs of this task are stored under."""
+        return self.spec.name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the plain function here and now; a Context, if it takes one, comes first."""
+        return self.spec.fn(*args, **kwargs)
+
+    async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue one job.
+
+        Raises InvalidPayload before anything is sent, ConnectionFailed, ServerFull or QueueFull
+        after that.
+        """
+        return await self._sender.send(
+            Call(self.spec, self.spec.payload.encode(args, kwargs), self._options)
+        )
+
+    def enqueue_sync(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Enqueue one job without an event loop; errors as in `enqueue`."""
+        return self._sender.send_sync(
+            Call(self.spec, self.spec.payload.encode(args, kwargs), self._options)
+        )
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """Return the enqueue as a value, for `deck.enqueue_many`."""
+        return Call(self.spec, self.spec.payload.encode(args, kwargs), self._options)
+
+    def options(
+        self,
+        *,
+        delay: float | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        priority: int | str | None = None,
+        expires: float | datetime | None = None,
+        unique: bool | str | None = None,
+        unique_for: float | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        max_retries: int | None = None,
+        timeout: float | None = None,
+    ) -> TaskHandle[P, R]:
+        """Return a handle whose enqueues differ in these options; this one stays as it is."""
+        options = make_options(
+            self._options,
+            delay=delay,
+            at=at,
+            queue=queue,
+            priority=priority,
+            expires=expires,
+            unique=unique,
+            unique_for=unique_for,
+            metadata=metadata,
+            max_retries=max_retries,
+            timeout=timeout,
+        )
+        return TaskHandle(self.spec, self._sender, options)
+
+    def __repr__(self) -> str:
+        return f"<task {self.spec.name} ({self.spec.kind})>"
+
+
+class TaskDecorator(Protocol):
+    """What `deck.task(...)` with options returns: it makes a task of a function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> TaskHandle[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskHandle[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> TaskHandle[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> TaskHandle[P, R]: ...
+
+
+class TaskDecorators:
+    """The part of a deck that makes tasks; the deck itself sends their calls."""
+
+    registry: Registry
+
+    async def send(self, call: Call[R]) -> Job[R]:
+        """Enqueue one call."""
+        raise NotImplementedError
+
+    def send_sync(self, call: Call[R]) -> Job[R]:
+        """Enqueue one call, without an event loop."""
+        raise NotImplementedError
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
+    ) -> TaskHandle[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> TaskHandle[P, R]: ...
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> TaskHandle[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> TaskHandle[P, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        max_retries: int | None = None,
+        timeout: float | None = None,
+        priority: int | str | None = None,
+        backoff: BackoffLike | None = None,
+        unique: bool | str | None = None,
+        unique_for: float | None = None,
+        expires: float | datetime | None = None,
+        run: Kind | None = None,
+    ) -> TaskDecorator: ...
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        max_retries: int | None = None,
+        timeout: float | None = None,
+        priority: int | str | None = None,
+        backoff: BackoffLike | None = None,
+        unique: bool | str | None = None,
+        unique_for: float | None = None,
+        expires: float | datetime | None = None,
+        run: Kind | None = None,
+    ) -> Any:
+        """Make a task of a function; the terms hold for all of its jobs.
+
+        `async def` runs on the worker's loop, `def` in a thread, either in a child process with
+        `run="process"`. `unique` is True (one unfinished job for the same arguments) or a template
+        over the arguments (`"user-{user_id}"`). `timeout`, `unique_for` and `expires` are seconds.
+        Raises InvalidTask or SettingsError.
+        """
+        terms = check_terms(
+            {
+                "name": name,
+                "queue": queue,
+                "max_retries": max_retries,
+                "timeout": timeout,
+                "priority": priority,
+                "backoff": backoff,
+                "unique": unique,
+                "unique_for": unique_for,
+                "expires": expires,
+                "run": run,
+            }
+        )
+        if function is not None:
+            return self._make_task(function, terms)
+        return functools.partial(self._make_task, terms=terms)
+
+    def register(self, cls: type[T]) -> type[T]:
+        """Make a task of a class; its name is the class's unless `name=` says otherwise."""
+        if not (isinstance(cls, type) and issubclass(cls, Task)):
+            raise InvalidTask(
+                f"{cls!r} is no task class; derive it from qdeck.Task, or use @deck.task for a "
+                "function"
+            )
+        bind_class(cls, self.registry, self)
+        return cls
+
+    def _make_task(
+        self, function: Callable[..., Any], terms: dict[str, Any]
+    ) -> TaskHandle[Any, Any]:
+        spec = function_spec(function, terms)
+        self.registry.add(spec)
+        handle: TaskHandle[Any, Any] = TaskHandle(spec, self)
+        functools.update_wrapper(handle, function)
+        return handle
+
+
+def function_spec(function: Callable[..., Any], terms: Mapping[str, Any]) -> TaskSpec:
+    """Return the spec of a function with checked terms; raises InvalidTask."""
+    if not callable(function) or isinstance(function, (type, TaskHandle)):
+        raise InvalidTask(f"{function!r} cannot be a task; decorate a function")
+    rest = dict(terms)
+    name = rest.pop("name", None) or getattr(function, "__name__", "")
+    check_terms({"name": name})
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidTask(f"task {name!r} yields; a handler returns one value")
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 (whether calling it makes a coroutine)
+    )
+    struct, keyword, wants_ctx = signature_struct(name, function, caller_names())
+    check_template(name, rest.get("unique", False), struct.__struct_fields__)
+    return TaskSpec(
+        name=name,
+        kind=kind_of(name, is_async, rest.pop("run", None)),
+        fn=function,
+        payload=Payload(name, struct, keyword),
+        origin=f"{function.__module__}.{getattr(function, '__qualname__', name)}",
+        is_async=is_async,
+        wants_ctx=wants_ctx,
+        **rest,
+    )
