@@ -1,0 +1,247 @@
+"""The way to the server: one `Connector` a deck, which opens nothing before the first use.
+
+Owns clients by (process, event loop), the checks of a server before it is used, and the lease on
+the embedded server. Repeats nothing by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis import exceptions as errors
+
+from qdeck.clients import (
+    SOCKET_TIMEOUT,
+    AsyncClient,
+    LocalServer,
+    SyncClient,
+    async_client,
+    sync_client,
+)
+from qdeck.errors import QdeckError, SettingsError
+from qdeck.failures import RETRYABLE, Backoff, repeat, repeat_sync, retryable, translate
+from qdeck.private import PrivateServer
+from qdeck.server import SharedServer
+from qdeck.settings import Settings
+
+__all__ = [
+    "RETRYABLE",
+    "AsyncClient",
+    "Backoff",
+    "Connector",
+    "ServerFacts",
+    "SyncClient",
+    "repeat",
+    "repeat_sync",
+    "retryable",
+    "translate",
+]
+
+_OLDEST = {"redis": (6, 2), "valkey": (7, 2)}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server said about itself; empty texts where its user may not ask.
+
+    `persistence` is `append-only file`, `snapshots` or `none`.
+    """
+
+    family: str = ""
+    version: tuple[int, ...] = ()
+    policy: str = ""
+    persistence: str = ""
+    replicas: int = 0
+
+    def __str__(self) -> str:
+        name = f"{self.family.capitalize()} {'.'.join(map(str, self.version))}"
+        return name if self.version else "a server of unknown version"
+
+
+class Connector:
+    """Clients of one server, made when they are first asked for.
+
+    Thread-safe. A forked child starts with none and leaves its parent's untouched.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.connection == "sync":
+            raise SettingsError("connection = 'sync' has no server; this needs one of the others")
+        self.settings = settings
+        self._target = settings.address
+        self.address = self._target.masked
+        self.secrets = self._target.secrets
+        self.cluster = self._target.kind == "cluster"
+        self._mutex = threading.RLock()
+        self._pid = os.getpid()
+        self._server: LocalServer | None = None
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient]
+        self._clients = weakref.WeakKeyDictionary()
+        self._sync: SyncClient | None = None
+        self._facts: ServerFacts | None = None
+        self._inherited: list[object] = []
+
+    def client(self) -> AsyncClient:
+        """Returns the asyncio client of this process and the running loop."""
+        loop = asyncio.get_running_loop()
+        with self._mutex:
+            self._notice_fork()
+            client = self._clients.get(loop)
+            if client is None:
+                client = self._clients[loop] = self._async(SOCKET_TIMEOUT)
+            return client
+
+    def sync_client(self) -> SyncClient:
+        """Returns the blocking client of this process, safe to share between threads."""
+        with self._mutex:
+            self._notice_fork()
+            if self._sync is None:
+                self._sync = self._blocking(SOCKET_TIMEOUT)
+            return self._sync
+
+    def blocking_client(self, block: float) -> AsyncClient:
+        """Returns a new client for reads that block `block` seconds; the caller closes it."""
+        with self._mutex:
+            self._notice_fork()
+            return self._async(block + SOCKET_TIMEOUT)
+
+    def blocking_sync_client(self, block: float) -> SyncClient:
+        """The same with a blocking client."""
+        with self._mutex:
+            self._notice_fork()
+            return self._blocking(block + SOCKET_TIMEOUT)
+
+    async def ensure(self) -> ServerFacts:
+        """Connects and checks the server, once a process; raises SettingsError, ConnectionFailed."""
+        if self._facts is None or self._pid != os.getpid():
+            await self.check()
+        assert self._facts is not None
+        return self._facts
+
+    def ensure_sync(self) -> ServerFacts:
+        """Like `ensure`, without an event loop."""
+        if self._facts is None or self._pid != os.getpid():
+            self.check_sync()
+        assert self._facts is not None
+        return self._facts
+
+    async def check(self) -> ServerFacts:
+        """Asks the server now for version, eviction policy and persistence, and judges them."""
+        try:
+            client = self.client()
+            if isinstance(client, redis.asyncio.RedisCluster):
+                await client.initialize()
+                info = await client.info(target_nodes=client.get_primaries())
+            else:
+                info = await client.info()
+        except errors.NoPermissionError:
+            info = {}
+        except (errors.RedisError, OSError, EOFError) as error:
+            raise self.translate(error) from error
+        return self._judge(info)
+
+    def check_sync(self) -> ServerFacts:
+        """Like `check`, without an event loop."""
+        try:
+            client = self.sync_client()
+            if isinstance(client, redis.RedisCluster):
+                info: Any = client.info(target_nodes=client.get_primaries())
+            else:
+                info = client.info()
+        except errors.NoPermissionError:
+            info = {}
+        except (errors.RedisError, OSError, EOFError) as error:
+            raise self.translate(error) from error
+        return self._judge(info)
+
+    def translate(self, error: BaseException) -> QdeckError:
+        """Returns the error in qdeck's words, with this server's masked address."""
+        return translate(error, self.address, self.secrets)
+
+    async def aclose(self) -> None:
+        """Closes the clients of the running loop."""
+        with self._mutex:
+            self._notice_fork()
+            client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    def close(self) -> None:
+        """Closes the blocking clients and leaves the local server, which may end it."""
+        with self._mutex:
+            self._notice_fork()
+            sync, self._sync = self._sync, None
+            server, self._server = self._server, None
+        if sync is not None:
+            sync.close()
+        if server is not None:
+            server.release(self)
+
+    def _judge(self, info: dict[str, Any]) -> ServerFacts:
+        """Checks the answers of one server, or of a cluster's primaries by name."""
+        nodes = list(info.values()) if self.cluster else [info]
+        facts = [_facts_of(node) for node in nodes if node]
+        for fact in facts:
+            oldest = _OLDEST[fact.family]
+            if fact.version < oldest:
+                needed = ".".join(map(str, oldest))
+                raise SettingsError(
+                    f"{self.address} is {fact}; qdeck needs {fact.family.capitalize()} {needed} or "
+                    "newer"
+                )
+            if fact.policy not in ("", "noeviction") and not self.settings.allow_eviction:
+                raise SettingsError(
+                    f"{self.address} has maxmemory-policy {fact.policy}, which deletes jobs when "
+                    "memory runs out; set it to noeviction, or allow_eviction = true here"
+                )
+        self._facts = min(facts, key=lambda fact: fact.version, default=ServerFacts())
+        return self._facts
+
+    def _async(self, timeout: float) -> AsyncClient:
+        server = self._local()
+        return async_client(self._target, server=server, holder=self, timeout=timeout)
+
+    def _blocking(self, timeout: float) -> SyncClient:
+        server = self._local()
+        return sync_client(self._target, server=server, holder=self, timeout=timeout)
+
+    def _local(self) -> LocalServer | None:
+        if self._server is None:
+            if self.settings.connection == "embedded":
+                assert self.settings.folder is not None
+                self._server = SharedServer.at(self.settings.folder, self.settings.server_binary)
+            elif self.settings.connection == "memory":
+                self._server = PrivateServer(self.settings.server_binary)
+        return self._server
+
+    def _notice_fork(self) -> None:
+        """Puts the parent's clients aside after a fork: closing them would disturb its loop."""
+        if self._pid != os.getpid():
+            self._inherited += [dict(self._clients), self._sync]
+            self._clients = weakref.WeakKeyDictionary()
+            self._sync = None
+            self._facts = None
+            self._pid = os.getpid()
+
+
+def _facts_of(info: dict[str, Any]) -> ServerFacts:
+    family = "valkey" if "valkey_version" in info else "redis"
+    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
+    persistence = "none"
+    if info.get("aof_enabled"):
+        persistence = "append-only file"
+    elif int(info.get("rdb_saves", 0)) or int(info.get("rdb_last_save_time", 0)) > 0:
+        persistence = "snapshots"
+    return ServerFacts(
+        family,
+        tuple(int(part) for part in version.split(".")[:3] if part.isdigit()),
+        str(info.get("maxmemory_policy", "")),
+        persistence,
+        int(info.get("connected_slaves", 0)),
+    )
