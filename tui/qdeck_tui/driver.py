@@ -1,0 +1,271 @@
+"""Textual's driver on a terminal of its own, and the part of the app that lives and dies with it.
+
+`ConsoleDriver` reads and writes the descriptor that `Terminal.take` kept, asks for clicks only, and
+ends the program when the terminal ends. `TerminalMixin` turns signals and crashes into an orderly
+exit: modes off, one plain report without local variables, an exit code that says what happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import select
+import signal
+import threading
+import traceback
+from codecs import getincrementaldecoder
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, cast
+
+from rich.console import Console
+from textual import constants, events
+from textual._parser import ParseError
+from textual._xterm_parser import XTermParser
+from textual.app import App
+from textual.color import Color
+from textual.drivers.linux_driver import LinuxDriver
+from textual.filter import Monochrome, NoColor
+
+from qdeck_tui.colourless import Colourless
+from qdeck_tui.packets import Packets
+from qdeck_tui.terminal import Terminal
+
+__all__ = ["ConsoleDriver", "TerminalMixin"]
+
+# Signals that end the console, and how long an orderly end may take before it is cut short.
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 8.0
+SECRET = re.compile(r"(?<=://)[^/@\s'\"]*@")
+
+
+class ConsoleDriver(LinuxDriver):
+    """Draws on the terminal that the app was given and reads its keys; sees clicks, not motion."""
+
+    _file: Any
+
+    def __init__(self, app: TerminalMixin, **options: Any) -> None:
+        terminal = app.terminal
+        if terminal is None:
+            raise RuntimeError("the console's driver needs a terminal that was taken")
+        self._terminal = terminal
+        options["size"] = options.get("size") or terminal.size()
+        super().__init__(app, **options)
+        self._console = app
+        self._file = terminal.file
+        self.fileno = terminal.fd
+        self.input_tty = True
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        return self._terminal.size()
+
+    def start_application_mode(self) -> None:
+        """Switch the modes on; whatever the terminal showed before is unknown then."""
+        self._terminal.drawn = True
+        self._console.forget_frame()
+        cast(Any, super()).start_application_mode()
+        if self._console.show_cursor:
+            self.write("\x1b[?25h")
+
+    def stop_application_mode(self) -> None:
+        """Switch the modes off again."""
+        super().stop_application_mode()
+        self._terminal.drawn = False
+
+    def close(self) -> None:
+        """Write what is left; should that not end, the terminal's file drops it."""
+        if self._writer_thread is not None and self._writer_thread.is_alive():
+            super().close()
+
+    def write(self, data: str) -> None:
+        """Write, but never ask for focus reports: they cost repaints and change nothing here."""
+        if data not in ("\x1b[?1004h", "\x1b[?1004l"):
+            super().write(data)
+
+    def _enable_mouse_support(self) -> None:
+        if self._mouse:
+            self.write("\x1b[?1000h\x1b[?1006h")
+
+    def _disable_mouse_support(self) -> None:
+        self.write("\x1b[?1000l\x1b[?1006l")
+
+    def set_mouse(self, enabled: bool) -> None:
+        """Switch reports of clicks on or off, live."""
+        if not enabled:
+            self._disable_mouse_support()
+        self._mouse = enabled
+        self._enable_mouse_support()
+
+    def run_input_thread(self) -> None:
+        """Turn what the terminal sends into events until told to stop or the terminal ends."""
+        parser = XTermParser(self._debug)
+        packets = Packets()
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        fd = self.fileno
+
+        def pass_on(found: list[Any]) -> None:
+            for packet in found:
+                if packet.kind == "escape":
+                    self.process_message(events.Key("escape", "\x1b"))
+                elif packet.kind == "paste":
+                    self.process_message(events.Paste(packet.text))
+                else:
+                    for event in parser.feed(packet.text):
+                        self.process_message(event)
+            for event in parser.tick():
+                self.process_message(event)
+
+        try:
+            while not self.exit_event.is_set():
+                patience = constants.ESCAPE_DELAY if packets.waiting else 0.1
+                if not select.select([fd], [], [], patience)[0]:
+                    pass_on(packets.flush())
+                    continue
+                try:
+                    data = os.read(fd, 4096)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    data = b""
+                if not data:
+                    self._terminal.file.gone = True
+                    self._console.end_from_thread(128 + signal.SIGHUP)
+                    return
+                pass_on(packets.feed(decode(data)))
+        finally:
+            with contextlib.suppress(EOFError, ParseError):
+                for _ in parser.feed(""):
+                    pass
+
+
+class TerminalMixin(App[None]):
+    """An app on a taken terminal. `terminal` None (in tests) leaves everything to Textual.
+
+    `on_ending` is called once, from any thread, when the program is told to end: it may begin to
+    give back what it holds. `farewell` is what to print after the terminal has been given back.
+    """
+
+    terminal: Terminal | None = None
+    show_cursor = False
+    on_ending: Callable[[], None] | None = None
+
+    def __init__(self, *arguments: Any, terminal: Terminal | None = None, **options: Any) -> None:
+        self.terminal = terminal
+        self.farewell: list[str] = []
+        self._ending: int | None = None
+        self._ended = threading.Event()
+        if terminal is not None:
+            options["driver_class"] = ConsoleDriver
+        super().__init__(*arguments, **options)
+        if self.no_color:
+            self.remove_colour()
+
+    def forget_frame(self) -> None:
+        """Forget what the terminal shows; the delta writer overrides this."""
+
+    def remove_colour(self) -> None:
+        """Write no colour at all from now on."""
+        kept = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
+        if not any(isinstance(each, Colourless) for each in kept):
+            kept.append(Colourless())
+        self._filters[:] = kept
+
+    @property
+    def mouse_enabled(self) -> bool:
+        """Whether the terminal reports clicks."""
+        return self._driver is not None and self._driver._mouse
+
+    def set_mouse(self, enabled: bool) -> None:
+        """Switch reports of clicks on or off; off, the terminal selects text by itself."""
+        if isinstance(self._driver, ConsoleDriver):
+            self._driver.set_mouse(enabled)
+
+    def write_to_terminal(self, data: str) -> None:
+        """Send a sequence to the terminal that paints nothing."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(data)
+            self._driver.flush()
+
+    def _watch_theme(self, theme_name: str) -> None:
+        """Tell the filter without colours what the screen's own background is."""
+        super()._watch_theme(theme_name)
+        for each in self._filters:
+            if isinstance(each, Colourless):
+                each.screen = Color.parse(self.theme_variables.get("background", "#000000"))
+
+    # The end
+
+    async def run_async(self, **options: Any) -> None:
+        """Run with the signals that end the console turned into an orderly exit."""
+        if self.terminal is None:
+            await super().run_async(**options)
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in ENDING}
+        try:
+            await super().run_async(**options)
+        finally:
+            self._ended.set()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """End in order; the second time at once."""
+        if self._ending is not None:
+            self._end_now(128 + number)
+        self.end_from_thread(128 + number)
+
+    def end_from_thread(self, code: int) -> None:
+        """End the program with an exit code, from any thread; after 8 s without mercy."""
+        if self._ending is not None:
+            return
+        self._ending = code
+        threading.Thread(target=self._begin_ending, args=(code,), daemon=True).start()
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._exit_with, code)
+
+    def _begin_ending(self, code: int) -> None:
+        """Let what is held be given back at once, and watch that the exit does not hang."""
+        if self.on_ending is not None:
+            self.on_ending()
+        if not self._ended.wait(PATIENCE):
+            self._end_now(code)
+
+    def _exit_with(self, code: int) -> None:
+        self.exit(return_code=code)
+
+    def _end_now(self, code: int) -> None:
+        """Restore the terminal and end without asking anything that may hang."""
+        if self.terminal is not None:
+            self.terminal.restore()
+        os._exit(code)
+
+    # Reports
+
+    def _fatal_error(self) -> None:
+        """End after an unhandled exception with its traceback, without any local variable."""
+        self.farewell.append(SECRET.sub("***@", traceback.format_exc()))
+        self._close_messages_no_wait()
+
+    def _print_error_renderables(self) -> None:
+        """Keep what Textual would print until the terminal has been given back."""
+        if self.terminal is None:
+            super()._print_error_renderables()
+            return
+        for renderable in self._exit_renderables:
+            console = Console(file=io.StringIO(), color_system=None, width=100)
+            with console.capture() as capture:
+                console.print(renderable)
+            self.farewell.append(SECRET.sub("***@", capture.get()))
+        self._exit_renderables.clear()
+
+    def _print(self, text: str, stderr: bool = False) -> None:
+        """Send what Python code prints the way of everything else that is printed."""
+        if self.terminal is None:
+            super()._print(text, stderr)
+            return
+        with contextlib.suppress(OSError):
+            os.write(2 if stderr else 1, text.encode("utf-8", "replace"))
