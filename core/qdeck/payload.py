@@ -15,7 +15,15 @@ import msgspec
 
 from qdeck.errors import InvalidPayload, InvalidTask
 
-__all__ = ["HINT_BYTES", "LIMIT_BYTES", "Payload", "check_default", "encode_mapping", "short"]
+__all__ = [
+    "HINT_BYTES",
+    "LIMIT_BYTES",
+    "Payload",
+    "check_default",
+    "check_size",
+    "encode_mapping",
+    "short",
+]
 
 #: A larger payload is refused.
 LIMIT_BYTES: Final = 1024 * 1024
@@ -116,7 +124,8 @@ class Payload:
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._misfit(error, msgspec.structs.asdict(instance)) from None
         if len(raw) > HINT_BYTES:
-            self._weigh(len(raw))
+            check_size(self.task, raw, hint=not self._hinted)
+            self._hinted = True
         return raw
 
     def decode(self, raw: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -160,12 +169,6 @@ class Payload:
         if definitions:
             own["$defs"] = definitions
         return own
-
-    def _weigh(self, size: int) -> None:
-        _refuse_oversize(self.task, size)
-        if not self._hinted:
-            self._hinted = True
-            _log.warning(_HINT, self.task, size, HINT_BYTES)
 
     def _misfit(self, error: Exception, values: object) -> InvalidPayload:
         """Word an error: the task, the field, its value, and what to give instead."""
@@ -221,18 +224,19 @@ def encode_mapping(task: str, values: Mapping[str, Any]) -> bytes:
         raise InvalidPayload(
             f"task {task!r}: {error}; give a mapping of argument names to JSON values"
         ) from None
-    _refuse_oversize(task, len(raw))
-    if len(raw) > HINT_BYTES:
-        _log.warning(_HINT, task, len(raw), HINT_BYTES)
+    check_size(task, raw)
     return raw
 
 
-def _refuse_oversize(task: str, size: int) -> None:
-    if size > LIMIT_BYTES:
+def check_size(task: str, raw: bytes, hint: bool = True) -> None:
+    """Refuse a payload of more than 1 MiB (InvalidPayload) and log a hint for a large one."""
+    if len(raw) > LIMIT_BYTES:
         raise InvalidPayload(
-            f"task {task!r}: the payload has {size} bytes, more than the limit of {LIMIT_BYTES}; "
-            "store the data elsewhere and pass a reference"
+            f"task {task!r}: the payload has {len(raw)} bytes, more than the limit of "
+            f"{LIMIT_BYTES}; store the data elsewhere and pass a reference"
         )
+    if hint and len(raw) > HINT_BYTES:
+        _log.warning(_HINT, task, len(raw), HINT_BYTES)
 
 
 _HINT = "task %r: a payload of %d bytes (more than %d); better store the data and pass a reference"
