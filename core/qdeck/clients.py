@@ -24,7 +24,17 @@ from qdeck.address import Address
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-__all__ = ["AsyncClient", "LocalServer", "SyncClient", "async_client", "sync_client"]
+__all__ = [
+    "ABSENT",
+    "SOCKET_TIMEOUT",
+    "AsyncClient",
+    "LocalServer",
+    "SyncClient",
+    "async_client",
+    "sentinel",
+    "sync_client",
+    "sync_sentinel",
+]
 
 AsyncClient: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
 SyncClient: TypeAlias = "redis.Redis | redis.RedisCluster"
@@ -32,7 +42,8 @@ SyncClient: TypeAlias = "redis.Redis | redis.RedisCluster"
 SOCKET_TIMEOUT = 5.0
 """Seconds that connecting, and one reply, may take."""
 _MAX_CONNECTIONS = 1000
-_ABSENT = (ConnectionRefusedError, FileNotFoundError, ConnectionResetError)
+ABSENT = (ConnectionRefusedError, FileNotFoundError, ConnectionResetError)
+"""How a local server that does not run shows itself to who connects."""
 
 
 class LocalServer(Protocol):
@@ -57,7 +68,7 @@ class _AsyncLocal(redis.asyncio.UnixDomainSocketConnection):
         self.path = await asyncio.to_thread(self._server.acquire, self._holder)
         try:
             await self._open()
-        except _ABSENT:
+        except ABSENT:
             self.path = await asyncio.to_thread(self._server.revive, self._holder)
             await self._open()
 
@@ -72,15 +83,15 @@ class _SyncLocal(redis.UnixDomainSocketConnection):
     def __init__(self, *, server: LocalServer, holder: object, **kwargs: Any) -> None:
         self._server = server
         self._holder = holder
-        super().__init__(**kwargs)
+        redis.UnixDomainSocketConnection.__init__(self, **kwargs)
 
     def _connect(self) -> Any:
         self.path = self._server.acquire(self._holder)
         try:
-            return super()._connect()
-        except _ABSENT:
+            return redis.UnixDomainSocketConnection._connect(self)
+        except ABSENT:
             self.path = self._server.revive(self._holder)
-            return super()._connect()
+            return redis.UnixDomainSocketConnection._connect(self)
 
 
 def async_client(
@@ -104,10 +115,8 @@ def async_client(
             startup_nodes=nodes, ssl=address.tls, **_without(options, "db", "max_connections")
         )
     if address.kind == "sentinel":
-        sentinel = redis.asyncio.sentinel.Sentinel(
-            list(address.hosts), sentinel_kwargs=_sentinel_options(address) | {"retry": retry}
-        )
-        client: AsyncClient = sentinel.master_for(address.service, ssl=address.tls, **options)
+        watch = sentinel(address)
+        client: AsyncClient = watch.master_for(address.service, ssl=address.tls, **options)
         return client
     if address.kind == "unix":
         unix = redis.asyncio.UnixDomainSocketConnection
@@ -143,10 +152,8 @@ def sync_client(
             startup_nodes=nodes, ssl=address.tls, **_without(options, "db", "max_connections")
         )
     if address.kind == "sentinel":
-        sentinel = redis.sentinel.Sentinel(
-            list(address.hosts), sentinel_kwargs=_sentinel_options(address) | {"retry": retry}
-        )
-        client: SyncClient = sentinel.master_for(address.service, ssl=address.tls, **options)
+        watch = sync_sentinel(address)
+        client: SyncClient = watch.master_for(address.service, ssl=address.tls, **options)
         return client
     if address.kind == "unix":
         unix = redis.UnixDomainSocketConnection
@@ -156,6 +163,19 @@ def sync_client(
     host, port = address.hosts[0]
     pool = redis.ConnectionPool(connection_class=kind, host=host, port=port, **options)
     return redis.Redis.from_pool(pool)
+
+
+def sentinel(address: Address) -> redis.asyncio.sentinel.Sentinel:
+    """Builds the asyncio watchers of a sentinel address."""
+    retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
+    options = _sentinel_options(address) | {"retry": retry}
+    return redis.asyncio.sentinel.Sentinel(list(address.hosts), sentinel_kwargs=options)
+
+
+def sync_sentinel(address: Address) -> redis.sentinel.Sentinel:
+    """Builds the blocking watchers of a sentinel address."""
+    options = _sentinel_options(address) | {"retry": redis.retry.Retry(NoBackoff(), 0)}
+    return redis.sentinel.Sentinel(list(address.hosts), sentinel_kwargs=options)
 
 
 def _options(address: Address, timeout: float) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from qdeck.clients import (
     async_client,
     sync_client,
 )
+from qdeck.dial import Dial
 from qdeck.errors import QdeckError, SettingsError
 from qdeck.failures import RETRYABLE, Backoff, repeat, repeat_sync, retryable, translate
+from qdeck.lane import ClusterLane, ClusterSyncLane, Lane, SyncLane, WireLane, WireSyncLane
 from qdeck.private import PrivateServer
 from qdeck.server import SharedServer
 from qdeck.settings import Settings
@@ -35,8 +37,10 @@ __all__ = [
     "AsyncClient",
     "Backoff",
     "Connector",
+    "Lane",
     "ServerFacts",
     "SyncClient",
+    "SyncLane",
     "repeat",
     "repeat_sync",
     "retryable",
@@ -83,7 +87,10 @@ class Connector:
         self._server: LocalServer | None = None
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient]
         self._clients = weakref.WeakKeyDictionary()
+        self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lane]
+        self._lanes = weakref.WeakKeyDictionary()
         self._sync: SyncClient | None = None
+        self._sync_lane: SyncLane | None = None
         self._facts: ServerFacts | None = None
         self._inherited: list[object] = []
 
@@ -105,6 +112,33 @@ class Connector:
                 self._sync = self._blocking(SOCKET_TIMEOUT)
             return self._sync
 
+    def lane(self) -> Lane:
+        """Returns the lane of this process and the running loop: raw replies, least overhead."""
+        loop = asyncio.get_running_loop()
+        with self._mutex:
+            self._notice_fork()
+            lane = self._lanes.get(loop)
+            if lane is None:
+                lane = self._lanes[loop] = self._open_lane()
+            return lane
+
+    def sync_lane(self) -> SyncLane:
+        """Returns the blocking lane of this process, safe to share between threads."""
+        with self._mutex:
+            self._notice_fork()
+            if self._sync_lane is None:
+                if self.cluster:
+                    self._sync_lane = ClusterSyncLane(self._cluster_sync)
+                else:
+                    self._sync_lane = WireSyncLane(Dial(self._target, self._local(), self))
+            return self._sync_lane
+
+    def new_lane(self) -> Lane:
+        """Returns another lane, with a connection of its own; the caller closes it."""
+        with self._mutex:
+            self._notice_fork()
+            return self._open_lane()
+
     def blocking_client(self, block: float) -> AsyncClient:
         """Returns a new client for reads that block `block` seconds; the caller closes it."""
         with self._mutex:
@@ -118,7 +152,7 @@ class Connector:
             return self._blocking(block + SOCKET_TIMEOUT)
 
     async def ensure(self) -> ServerFacts:
-        """Connects and checks the server, once a process; raises SettingsError, ConnectionFailed."""
+        """Connects and checks the server once; raises SettingsError and ConnectionFailed."""
         if self._facts is None or self._pid != os.getpid():
             await self.check()
         assert self._facts is not None
@@ -165,10 +199,14 @@ class Connector:
         return translate(error, self.address, self.secrets)
 
     async def aclose(self) -> None:
-        """Closes the clients of the running loop."""
+        """Closes the clients and the lane of the running loop."""
+        loop = asyncio.get_running_loop()
         with self._mutex:
             self._notice_fork()
-            client = self._clients.pop(asyncio.get_running_loop(), None)
+            client = self._clients.pop(loop, None)
+            lane = self._lanes.pop(loop, None)
+        if lane is not None:
+            await lane.aclose()
         if client is not None:
             await client.aclose()
 
@@ -177,7 +215,10 @@ class Connector:
         with self._mutex:
             self._notice_fork()
             sync, self._sync = self._sync, None
+            lane, self._sync_lane = self._sync_lane, None
             server, self._server = self._server, None
+        if lane is not None:
+            lane.close()
         if sync is not None:
             sync.close()
         if server is not None:
@@ -211,6 +252,18 @@ class Connector:
         server = self._local()
         return sync_client(self._target, server=server, holder=self, timeout=timeout)
 
+    def _open_lane(self) -> Lane:
+        if not self.cluster:
+            return WireLane(Dial(self._target, self._local(), self))
+        client = self._async(SOCKET_TIMEOUT)
+        assert isinstance(client, redis.asyncio.RedisCluster)
+        return ClusterLane(client)
+
+    def _cluster_sync(self) -> redis.RedisCluster:
+        client = self._blocking(SOCKET_TIMEOUT)
+        assert isinstance(client, redis.RedisCluster)
+        return client
+
     def _local(self) -> LocalServer | None:
         if self._server is None:
             if self.settings.connection == "embedded":
@@ -223,9 +276,10 @@ class Connector:
     def _notice_fork(self) -> None:
         """Puts the parent's clients aside after a fork: closing them would disturb its loop."""
         if self._pid != os.getpid():
-            self._inherited += [dict(self._clients), self._sync]
+            self._inherited += [dict(self._clients), dict(self._lanes), self._sync]
             self._clients = weakref.WeakKeyDictionary()
-            self._sync = None
+            self._lanes = weakref.WeakKeyDictionary()
+            self._sync = self._sync_lane = None
             self._facts = None
             self._pid = os.getpid()
 
