@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 
 from qdeck.deck import Deck
-
 from qdeck.errors import SettingsError
 
 __all__ = ["load_app"]
@@ -30,7 +29,10 @@ def load_app(spec: str) -> Deck:
     """
     place, name = _split(spec)
     module = _import_file(place, spec) if _is_file(place) else _import_module(place, spec)
-    return _pick(module, name, spec)
+    deck = _pick(module, name, spec)
+    if deck.app is None:
+        deck.app = spec
+    return deck
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -1,0 +1,96 @@
+"""The operator's choices that outlive the console: theme, zone and keys, in the user's config.toml.
+
+It reads and writes only these; the settings of the engine in the same file are kept as they are.
+A file that cannot be used is a notice and is never overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Choices", "read_choices", "save_choices"]
+
+ZONES = ("utc", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What was chosen; None where nothing was. `keys` maps ids of actions to keys."""
+
+    theme: str | None = None
+    zone: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def read_choices(path: Path) -> Choices:
+    """Return the choices in a file; one that is missing holds none, a bad value is a notice."""
+    try:
+        table = _read(path)
+    except ValueError as error:
+        return Choices(notices=(str(error),))
+    notices: list[str] = []
+    theme, zone, keys = table.get("theme"), table.get("zone"), table.get("keys", {})
+    if theme is not None and not isinstance(theme, str):
+        notices.append(f"{path.name}: theme is a name as text, not {theme!r}")
+        theme = None
+    if zone is not None and zone not in ZONES:
+        notices.append(f"{path.name}: zone is utc or local, not {zone!r}")
+        zone = None
+    if not isinstance(keys, dict):
+        notices.append(f"{path.name}: [keys] is a table of action = key")
+        keys = {}
+    for name, key in keys.items():
+        if not isinstance(key, str):
+            notices.append(f"{path.name}: the key of {name} is a text, not {key!r}")
+    usable = {name: key for name, key in keys.items() if isinstance(key, str)}
+    return Choices(theme, zone, usable, tuple(notices))
+
+
+def save_choices(path: Path, changes: Mapping[str, Any]) -> None:
+    """Set values in a file, all or nothing; None removes one.
+
+    Raises ValueError when the file is not TOML, and OSError; in both cases it is left as it was.
+    """
+    import tomli_w
+
+    path = path.resolve()
+    table = _read(path)
+    for name, value in changes.items():
+        if value is None:
+            table.pop(name, None)
+        else:
+            table[name] = value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            tomli_w.dump(table, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the table in a file, empty if there is none; raises ValueError with one line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
