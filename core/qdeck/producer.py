@@ -1,0 +1,184 @@
+"""From calls to what the enqueue script takes, and from its answer to jobs.
+
+Pure: nothing here sends anything. A job's id is made here, once, so that sending again creates
+nothing new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from qdeck.errors import ConnectionFailed
+from qdeck.job import Job, State, from_ms, new_id
+from qdeck.keys import QueueKeys
+from qdeck.queue import CHUNK, enqueue
+from qdeck.record import Body, encode_body, to_ms
+from qdeck.scripts import Command
+from qdeck.settings import Settings, check_name
+from qdeck.task import Call, TaskSpec, unique_digest
+from qdeck.terms import NO_OPTIONS, Options
+
+__all__ = ["Batch", "Entry", "entry_by_name", "entry_of", "job_of"]
+
+#: Bytes of bodies in one script call at most, so that large payloads do not block the server.
+_BATCH_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One job to create: its id, queue and body."""
+
+    id: str
+    queue: str
+    body: Body
+    packed: bytes
+    max_retries: int
+    metadata: dict[str, Any]
+
+
+def entry_of(call: Call[Any], settings: Settings) -> Entry:
+    """Return the entry of a call; the task's terms count where the options are silent."""
+    spec, options = call.spec, call.options
+    retries = spec.max_retries if spec.max_retries is not None else settings.max_retries
+    queue = spec.queue or settings.default
+    if options is NO_OPTIONS and not spec.unique and spec.expires is None:
+        body = Body(spec.name, call.payload.decode(), spec.priority, max_retries=retries)
+        return Entry(new_id(), queue, body, encode_body(body), retries, {})
+    return _entry(spec.name, call.payload, options, queue, retries, spec, call.unique_key())
+
+
+def entry_by_name(
+    task: str,
+    payload: bytes,
+    options: Options,
+    settings: Settings,
+    facts: Mapping[str, Any],
+) -> Entry:
+    """Return the entry of a task whose code is not here; `facts` is what workers published."""
+    queue, retries = facts.get("queue"), facts.get("max_retries")
+    if not isinstance(queue, str):
+        queue = settings.default
+    if not isinstance(retries, int):
+        retries = -1
+    priority = facts.get("priority")
+    if options.priority is None and isinstance(priority, int):
+        options = msgspec.structs.replace(options, priority=priority)
+    unique = options.unique if options.unique is not None else facts.get("unique") is True
+    digest = unique_digest(task, unique, payload)
+    return _entry(task, payload, options, queue, retries, None, digest)
+
+
+def _entry(
+    task: str,
+    payload: bytes,
+    options: Options,
+    queue: str,
+    retries: int,
+    spec: TaskSpec | None,
+    digest: str | None,
+) -> Entry:
+    expires = options.expires if options.expires is not None else spec.expires if spec else None
+    until = options.unique_for
+    if until is None and spec is not None:
+        until = spec.unique_for
+    if options.max_retries is not None:
+        retries = options.max_retries
+    priority = options.priority
+    if priority is None:
+        priority = spec.priority if spec is not None else 4
+    body = Body(
+        task,
+        payload.decode(),
+        priority,
+        _ms(options.delay),
+        to_ms(options.at) if options.at is not None else 0,
+        _ms(expires) if not isinstance(expires, datetime) else 0,
+        to_ms(expires) if isinstance(expires, datetime) else 0,
+        retries,
+        _ms(options.timeout) if options.timeout is not None else -1,
+        digest or "",
+        _ms(until),
+        msgspec.json.encode(options.metadata).decode() if options.metadata else "",
+    )
+    if expires == 0:
+        body = msgspec.structs.replace(body, expires_at=1)
+    queue = check_name("queue", options.queue) if options.queue is not None else queue
+    return Entry(new_id(), queue, body, encode_body(body), retries, options.metadata or {})
+
+
+def _ms(seconds: float | None) -> int:
+    return 0 if seconds is None else round(seconds * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs of one queue that are created together or not at all."""
+
+    keys: QueueKeys
+    max_size: int
+    entries: Sequence[Entry]
+
+    def command(self) -> Command:
+        """Return the script call; sending it again changes nothing."""
+        args: list[str | bytes] = []
+        for entry in self.entries:
+            args += (entry.id, entry.packed)
+        return enqueue(self.keys, self.max_size, args)
+
+    def unknown(self, error: ConnectionFailed) -> ConnectionFailed:
+        """Return the error of a call that may or may not have reached the server."""
+        first = self.entries[0].id
+        what = f"job {first}" if len(self.entries) == 1 else f"{len(self.entries)} jobs"
+        return ConnectionFailed(
+            f"outcome unknown: {what} may or may not be in queue {self.keys.queue}: {error}",
+            job_id=first,
+        )
+
+    @staticmethod
+    def split(
+        entries: Sequence[Entry], keys: Callable[[str], QueueKeys], max_size: int
+    ) -> Iterator[Batch]:
+        """Yield batches of at most 500 jobs and 4 MiB, in order within each queue."""
+        by_queue: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_queue.setdefault(entry.queue, []).append(entry)
+        for queue, found in by_queue.items():
+            part: list[Entry] = []
+            size = 0
+            for entry in found:
+                if part and (len(part) >= CHUNK or size + len(entry.packed) > _BATCH_BYTES):
+                    yield Batch(keys(queue), max_size, part)
+                    part, size = [], 0
+                part.append(entry)
+                size += len(entry.packed)
+            yield Batch(keys(queue), max_size, part)
+
+
+def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
+    """Return the job that the script's word stands for; the holder's id where a key was taken."""
+    body = entry.body
+    state, created, job_id = State.PENDING, True, entry.id
+    available = now_ms
+    if word == b"s":
+        state = State.SCHEDULED
+        available = now_ms + body.delay if body.delay else body.at
+    elif len(word) > 1:
+        created, job_id = False, word.decode()
+    return Job(
+        id=job_id,
+        task=body.task,
+        queue=entry.queue,
+        state=state,
+        priority=body.priority,
+        max_attempts=max(entry.max_retries, 0) + 1,
+        payload=msgspec.json.decode(body.payload),
+        metadata=entry.metadata,
+        created_at=from_ms(now_ms),
+        available_at=from_ms(available),
+        created=created,
+    )

@@ -1,0 +1,166 @@
+"""What the server keeps of a job, as bytes: the record that enqueue writes and the settles of runs.
+
+Owns the layout of both sides of the scripts; knows no server. The scripts' headers name the fields.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from qdeck.job import Job, JobFailure, State, from_ms
+
+__all__ = ["Body", "Record", "Settle", "decode_record", "encode_body", "encode_settles", "job_from"]
+
+
+class Body(msgspec.Struct, frozen=True, array_like=True):
+    """What a producer says; times in ms, 0 or -1 where nothing was said (see enqueue.lua).
+
+    JSON stands as text: the scripts' msgpack knows no bytes.
+    """
+
+    task: str
+    payload: str
+    priority: int = 4
+    delay: int = 0
+    at: int = 0
+    expires_in: int = 0
+    expires_at: int = 0
+    max_retries: int = -1
+    timeout: int = -1
+    unique: str = ""
+    unique_for: int = 0
+    metadata: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """A body with the server's times of creation and first due, in ms."""
+
+    created: int
+    available: int
+    body: Body
+
+
+class Settle(msgspec.Struct, array_like=True):
+    """How a run ended (see work.lua): kind "c", "f", "s", "b" or "u".
+
+    `final` is the reason of a failure that leaves no retry. `value` is the result (JSON or None),
+    a delay in ms, or the grace in ms of an unknown task.
+    """
+
+    id: str
+    fence: int
+    kind: str
+    task: str
+    run_ms: float = 0.0
+    value: str | int | None = None
+    max_retries: int = 0
+    final: str | None = None
+    type: str = ""
+    message: str = ""
+    traceback: str = ""
+    fingerprint: str = ""
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Record).decode
+_unpack_error = msgspec.msgpack.Decoder(tuple[str, str, str, str]).decode
+
+encode_body = _pack
+decode_record = _unpack
+
+
+def encode_settles(settles: list[Settle]) -> bytes:
+    """Return settles as the argument of work.lua; empty bytes for none."""
+    return _pack(settles) if settles else b""
+
+
+def decode_error(raw: bytes | None) -> JobFailure | None:
+    """Return the error of a job from its bytes; None where there is none or it is unreadable."""
+    if not raw:
+        return None
+    try:
+        return JobFailure(*_unpack_error(raw))
+    except msgspec.MsgspecError:
+        return None
+
+
+def decode_json(raw: bytes | str | None) -> Any:
+    """Return a JSON value; None where there is none or it does not parse."""
+    if not raw:
+        return None
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def decode_map(raw: bytes | str | None) -> dict[str, Any]:
+    """Return a JSON object; empty where there is none, or where it is something else."""
+    value = decode_json(raw)
+    return value if isinstance(value, dict) else {}
+
+
+def read_record(raw: bytes | None) -> Record | None:
+    """Return a record from its bytes; None where it is missing or unreadable."""
+    if not raw:
+        return None
+    try:
+        return _unpack(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def text(raw: bytes | None) -> str | None:
+    """Return stored bytes as text, whatever they are."""
+    return None if raw is None else raw.decode("utf-8", "replace")
+
+
+def job_from(
+    job_id: str,
+    queue: str,
+    state: State,
+    score: float | None,
+    record: Record | None,
+    run: dict[bytes, bytes],
+    error: bytes | None,
+    result: bytes | None,
+    default_retries: int,
+) -> Job[Any]:
+    """Return a job from what the server keeps of it; unreadable parts are empty."""
+    body = record.body if record else Body(text(run.get(b"task")) or "?", "{}")
+    retries = body.max_retries if body.max_retries >= 0 else default_retries
+    base = int(run.get(b"base", b"0"))
+    available = score if state in (State.SCHEDULED, State.RETRYING) else None
+    if available is None and record:
+        available = record.available
+    percent = run.get(b"progress")
+    return Job(
+        id=job_id,
+        task=body.task,
+        queue=queue,
+        state=state,
+        priority=body.priority,
+        attempt=int(run.get(b"attempt", b"0")),
+        max_attempts=base + retries + 1,
+        payload=decode_map(body.payload),
+        metadata=decode_map(body.metadata),
+        created_at=from_ms(record.created) if record else None,
+        available_at=from_ms(available),
+        started_at=from_ms(float(run.get(b"started", b"0"))),
+        finished_at=from_ms(float(run.get(b"finished", b"0"))) if state.finished else None,
+        progress=float(percent) if percent is not None else None,
+        message=text(run.get(b"message")),
+        error=decode_error(error),
+        result=decode_json(result),
+        worker=text(run.get(b"owner")),
+    )
+
+
+def to_ms(value: datetime) -> int:
+    """Return an aware time as ms since the epoch; a naive one is taken as UTC."""
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
+    return int(value.timestamp() * 1000)

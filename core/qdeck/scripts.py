@@ -1,0 +1,105 @@
+"""The Lua scripts as values, and the one place that sends them.
+
+Each file under `lua/` is one verb: one atomic change, with its promise, KEYS, ARGV and answer in its
+header. Everything here may be repeated by who calls it; nothing here repeats by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any, Protocol
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from qdeck.errors import QdeckError, QueueFull, SettingsError, WrongState
+
+__all__ = ["AsyncLink", "Command", "Script", "SyncLink", "run", "run_sync", "script"]
+
+
+class AsyncLink(Protocol):
+    """Sends one command and waits for its answer; raises redis-py's errors."""
+
+    async def call(self, *args: Any) -> Any:
+        """Send a command."""
+        ...
+
+
+class SyncLink(Protocol):
+    """The same without an event loop."""
+
+    def call(self, *args: Any) -> Any:
+        """Send a command."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua file: its name, text and SHA-1."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A script with its keys and arguments, ready to send, once or again."""
+
+    script: Script
+    keys: tuple[str, ...]
+    args: Sequence[Any] = field(default_factory=tuple)
+
+
+@cache
+def script(name: str) -> Script:
+    """Return a script by the name of its file."""
+    text = files("qdeck").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+async def run(link: AsyncLink, command: Command) -> Any:
+    """Send a script by its hash; its text goes along once, where the server does not know it."""
+    known, keys = command.script, command.keys
+    try:
+        try:
+            return await link.call("EVALSHA", known.sha, len(keys), *keys, *command.args)
+        except NoScriptError:
+            return await link.call("EVAL", known.text, len(keys), *keys, *command.args)
+    except ResponseError as error:
+        raise explain(error) from error
+
+
+def run_sync(link: SyncLink, command: Command) -> Any:
+    """Do what `run` does, without an event loop."""
+    known, keys = command.script, command.keys
+    try:
+        try:
+            return link.call("EVALSHA", known.sha, len(keys), *keys, *command.args)
+        except NoScriptError:
+            return link.call("EVAL", known.text, len(keys), *keys, *command.args)
+    except ResponseError as error:
+        raise explain(error) from error
+
+
+def explain(error: ResponseError) -> Exception:
+    """Return the error that a script's own refusal stands for; other errors as they are."""
+    word, _, rest = str(error).partition(" ")
+    made: dict[str, type[QdeckError]] = {
+        "QFULL": QueueFull,
+        "QSTATE": WrongState,
+        "QKIND": SettingsError,
+        "QBODY": SettingsError,
+    }
+    if word not in made:
+        return error
+    hint = {
+        "QFULL": f"the queue holds {rest} unfinished jobs allowed by max_size; nothing was written",
+        "QSTATE": f"the operation is {rest}; make a new one",
+        "QKIND": f"{rest}: something else uses this key; choose another prefix or delete it",
+        "QBODY": rest,
+    }[word]
+    return made[word](hint)
