@@ -133,8 +133,11 @@ def _broken(spec: str, error: Exception) -> SettingsError:
     if isinstance(error, SyntaxError):
         place = f"{Path(error.filename or '?').name}:{error.lineno}"
     else:
-        frames = traceback.extract_tb(error.__traceback__)
-        frames = [f for f in frames if not f.filename.startswith("<frozen")]
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if not frame.filename.startswith("<frozen")
+        ]
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     text = str(error).splitlines()[0] if str(error) else ""
     kind = type(error).__name__
