@@ -1,4 +1,5 @@
-"""Makes any text safe for a terminal cell, and turns values into the few words that fit in a column.
+"""Makes any text safe for a terminal cell, and turns values into the few words that fit in a
+column.
 
 Nothing here knows of widgets. Unknown values (None) become `?`, never 0.
 """
@@ -35,9 +36,10 @@ __all__ = [
 BARS = "▁▂▃▄▅▆▇█"
 _OWN_SIGNS = str.maketrans(
     {
-        "─": "-", "│": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "●": "*", "○": "o", "…": "~", "·": ".",
-        "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "=", "▇": "#", "█": "#", "▒": ".",
-        "→": ">", "↑": "^", "↓": "v", "▸": ">", "✓": "+", "✗": "x", "≥": ">", "×": "x", "•": "*",
+        "─": "-", "│": "|", "┌": "+", "┐": "+", "└": "+", "┘": "+", "●": "*", "○": "o", "…": "~",
+        "·": ".", "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "=", "▆": "=", "▇": "#", "█": "#",
+        "▒": ".", "→": ">", "↑": "^", "↓": "v", "▸": ">", "✓": "+", "✗": "x", "≥": ">",
+        "•": "*",
     }
 )  # fmt: skip
 
@@ -45,8 +47,9 @@ _OWN_SIGNS = str.maketrans(
 def safe(text: str) -> str:
     """Return text in which every character takes up its own cells and commands nothing.
 
-    Control characters, escapes, bidi marks, zero-width and combining marks, emoji, private and unassigned characters
-    become `·`; line breaks and tabs become a space. Letters of any script stay.
+    Control characters, escapes, bidi marks, zero-width and combining marks, emoji, private and
+    unassigned characters become `·`; line breaks and tabs become a space. Letters of any script
+    stay.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -77,7 +80,9 @@ def _safe_character(character: str) -> str:
 
 
 def to_ascii(text: str) -> str:
-    """Return text in ASCII: own signs get their stand-ins, anything else becomes `?`, wide characters two of them."""
+    """Return text in ASCII: own signs get their stand-ins, anything else becomes `?`, wide
+    characters two of them.
+    """
     if text.isascii():
         return text
     text = text.translate(_OWN_SIGNS)
@@ -234,7 +239,9 @@ def stamp(at: datetime | None, zone: tzinfo = UTC) -> str:
 
 
 def moment(at: datetime | None, now: datetime, zone: tzinfo = UTC) -> str:
-    """Return a time relative and absolute: `in 2m 03:14`, `41m ago 02:31`, with the day when it is another."""
+    """Return a time relative and absolute: `in 2m 03:14`, `41m ago 02:31`, with the day when it is
+    another.
+    """
     if at is None:
         return "?"
     apart = (at - now).total_seconds()

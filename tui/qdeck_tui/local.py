@@ -26,7 +26,9 @@ CLOSINGS: tuple[Closing, ...] = ("finish", "give back", "leave")
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What the form asks for; `on_exit` "leave" is for a child process only and lets it outlive the console."""
+    """What the form asks for; `on_exit` "leave" is for a child process only and lets it outlive the
+    console.
+    """
 
     app: str
     queues: tuple[str, ...] = ()
@@ -74,9 +76,13 @@ class Supervisor(Protocol):
         ...
 
     def log(self, name: str, after: int = 0) -> Sequence[OutputLine]:
-        """Return what a worker printed after a line number; an empty name means all of this process."""
+        """Return what a worker printed after a line number; an empty name means all of this
+        process.
+        """
         ...
 
     async def close(self, choice: Closing) -> None:
-        """End all workers the chosen way: finish their jobs, give them back, or leave child processes running."""
+        """End all workers the chosen way: finish their jobs, give them back, or leave child
+        processes running.
+        """
         ...

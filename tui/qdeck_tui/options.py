@@ -18,9 +18,10 @@ ZoneName = Literal["utc", "local"]
 class Options:
     """How the console looks and behaves.
 
-    `colour` false means that no colour is written at all. `every` is the poll interval in seconds. `keys` maps action
-    ids to keys. `notices` are shown at the start. `start` fills the form of a local worker. `config` is the file that
-    choices are kept in, None to keep none. `themes` are further folders of theme files.
+    `colour` false means that no colour is written at all. `every` is the poll interval in seconds.
+    `keys` maps action ids to keys. `notices` are shown at the start. `start` fills the form of a
+    local worker. `config` is the file that choices are kept in, None to keep none. `themes` are
+    further folders of theme files.
     """
 
     ascii: bool = False

@@ -1,0 +1,422 @@
+"""An in-memory stand-in for the operator's door, incomplete on purpose.
+
+It knows no ages of queues and no pauses, finds failure groups only by scanning a part of the dead
+jobs on each call, and one of its parts may fail. The console has to live with all of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from qdeck.admin import (
+    Action,
+    Denied,
+    Draft,
+    ErrorDetail,
+    ErrorGroup,
+    ErrorGroups,
+    JobDetail,
+    JobRef,
+    JobRow,
+    LogChunk,
+    LogLine,
+    Operation,
+    Outcome,
+    Page,
+    Permission,
+    QueueRow,
+    Selection,
+    ServerInfo,
+    Skipped,
+    Snapshot,
+    StateName,
+    Target,
+    TaskRow,
+    Verdict,
+    Window,
+    WorkerRow,
+)
+
+__all__ = ["Twin", "filled"]
+
+SCAN = 1000
+START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
+
+
+@dataclass
+class Twin:
+    """Jobs in a dict. `failing` names methods that raise, `pause_s` is how long each call takes."""
+
+    label: str = "twin memory shop"
+    actor: str = "ana@here"
+    read_only: bool = False
+    pause_s: float = 0.0
+    failing: set[str] = field(default_factory=set)
+    records: dict[str, JobRow] = field(default_factory=dict)
+    details: dict[str, JobDetail] = field(default_factory=dict)
+    logs: dict[str, list[LogLine]] = field(default_factory=dict)
+    crew: dict[str, WorkerRow] = field(default_factory=dict)
+    started: dict[str, Operation] = field(default_factory=dict)
+    drafts: dict[str, tuple[Draft, list[str]]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    now: datetime = START
+    closed: bool = False
+    scanned: int = 0
+
+    async def _call(self, name: str) -> None:
+        self.calls.append(name)
+        await asyncio.sleep(self.pause_s)
+        if name in self.failing:
+            raise OSError(f"{name} is broken here")
+
+    def of(self, state: StateName, queue: str | None = None) -> list[JobRow]:
+        """Return the jobs of one state in the order they were put in."""
+        return [
+            job
+            for job in self.records.values()
+            if job.state == state and (queue is None or job.ref.queue == queue)
+        ]
+
+    def add(self, job: JobRow) -> JobRow:
+        """Keep a job."""
+        self.records[job.ref.id] = job
+        return job
+
+    # Reads
+
+    async def snapshot(self) -> Snapshot:
+        """Return counts; ages, rates and pauses stay unknown."""
+        await self._call("snapshot")
+        queues = {}
+        for name in sorted({job.ref.queue for job in self.records.values()}):
+            counts = {s: len(self.of(s, name)) for s in _COUNTED}
+            queues[name] = QueueRow(
+                name,
+                pending=counts["pending"],
+                running=counts["running"],
+                scheduled=counts["scheduled"],
+                retrying=counts["retrying"],
+                completed=counts["completed"],
+                dead=counts["dead"],
+                cancelled=counts["cancelled"],
+            )
+        dead = len(self.of("dead"))
+        causes = (f"{dead} dead jobs",) if dead else ()
+        return Snapshot(
+            self.now, 0.0, tuple(queues.values()), ServerInfo("twin", "1"),
+            Verdict("WATCH" if dead else "OK", causes),
+        )  # fmt: skip
+
+    async def jobs(
+        self, queue: str | None, state: StateName, window: Window, query: str = ""
+    ) -> Page:
+        """Return a window; a query looks for words anywhere."""
+        await self._call("jobs")
+        found = self.of(state, queue)
+        size = len(found)
+        for word in query.split():
+            found = [j for j in found if word in f"{j.ref.id} {j.task} {j.args} {j.error}"]
+        if window.reverse:
+            found.reverse()
+        rows = tuple(found[window.offset : window.offset + window.limit])
+        return Page(rows, window.offset, len(found), size if query else None, size)
+
+    async def running(self, window: Window) -> Page:
+        """Return the running jobs."""
+        await self._call("running")
+        found = self.of("running")
+        return Page(tuple(found[window.offset : window.offset + window.limit]), 0, len(found))
+
+    async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
+        """Return counts by task; times stay unknown."""
+        await self._call("tasks")
+        names = sorted({j.task for j in self.records.values() if j.ref.queue == queue})
+        return tuple(
+            TaskRow(
+                queue,
+                name,
+                pending=sum(1 for j in self.of("pending", queue) if j.task == name),
+                dead=sum(1 for j in self.of("dead", queue) if j.task == name),
+            )
+            for name in names
+        )
+
+    async def errors(self, queue: str | None = None) -> ErrorGroups:
+        """Return the groups among the dead that were looked at so far; each call looks at more."""
+        await self._call("errors")
+        dead = self.of("dead", queue)
+        self.scanned = min(len(dead), self.scanned + SCAN)
+        groups: dict[tuple[str, str], list[JobRow]] = {}
+        for job in dead[: self.scanned]:
+            groups.setdefault((job.ref.queue, _print_of(job)), []).append(job)
+        found = [
+            ErrorGroup(
+                name, mark, jobs[0].task, *_type_and_message(jobs[0].error), len(jobs),
+                first_at=jobs[0].finished_at, last_at=jobs[-1].finished_at, sample=jobs[-1].ref,
+            )
+            for (name, mark), jobs in groups.items()
+        ]  # fmt: skip
+        found.sort(key=lambda group: -(group.count or 0))
+        return ErrorGroups(tuple(found), len(dead), self.scanned >= len(dead))
+
+    def _members(self, queue: str | None, mark: str) -> list[JobRow]:
+        return [job for job in self.of("dead", queue) if _print_of(job) == mark]
+
+    async def group(self, group: ErrorGroup, window: Window) -> Page:
+        """Return the members, the newest first."""
+        await self._call("group")
+        found = self._members(group.queue, group.fingerprint)[::-1]
+        rows = tuple(found[window.offset : window.offset + window.limit])
+        return Page(rows, window.offset, len(found))
+
+    async def job(self, ref: JobRef) -> JobDetail | None:
+        """Return a job with what was put in for it."""
+        await self._call("job")
+        row = self.records.get(ref.id)
+        if row is None:
+            return None
+        known = self.details.get(ref.id)
+        if known is not None:
+            return replace(known, row=row)
+        error = None
+        if row.error:
+            kind, message = _type_and_message(row.error)
+            trace = f'Traceback\n  File "billing/mail.py", line 88, in render\n{row.error}'
+            error = ErrorDetail(kind, message, trace, _print_of(row))
+        return JobDetail(row, payload=row.args, error=error)
+
+    async def find(self, job_id: str) -> JobRef | None:
+        """Return the reference of a known id."""
+        await self._call("find")
+        row = self.records.get(job_id)
+        return None if row is None else row.ref
+
+    async def log(
+        self, ref: JobRef, after: str = "", follow: bool = False, limit: int = 1000
+    ) -> LogChunk:
+        """Return lines after a cursor."""
+        await self._call("log")
+        lines = self.logs.get(ref.id, [])
+        start = int(after or 0)
+        if follow and start >= len(lines):
+            await asyncio.sleep(0.05)
+        part = tuple(lines[start : start + limit])
+        row = self.records.get(ref.id)
+        ended = row is None or row.state in ("completed", "dead", "cancelled")
+        return LogChunk(part, str(start + len(part)), ended, len(lines))
+
+    async def workers(self) -> tuple[WorkerRow, ...]:
+        """Return the crew."""
+        await self._call("workers")
+        return tuple(self.crew.values())
+
+    async def operations(self) -> tuple[Operation, ...]:
+        """Return what was started."""
+        await self._call("operations")
+        return tuple(self.started.values())
+
+    def actions(self, target: Target) -> Mapping[Action, Permission]:
+        """Return what may be done: nothing with queues and tasks, since nothing can be paused."""
+        yes = Permission(not self.read_only, "the server is read-only" if self.read_only else "")
+        if isinstance(target, ErrorGroup):
+            return {"retry": yes, "delete": yes}
+        if isinstance(target, WorkerRow):
+            return {"unquiet" if target.state == "quiet" else "quiet": yes, "stop": yes}
+        if isinstance(target, JobRow):
+            if target.state in ("dead", "cancelled"):
+                return {"retry": yes, "delete": yes}
+            if target.state == "running":
+                return {"cancel": yes, "delete": Permission(False, "it is running")}
+            if target.state in ("scheduled", "retrying"):
+                return {"run_now": yes, "cancel": yes, "delete": yes}
+            return {"cancel": yes, "delete": yes} if target.state == "pending" else {"delete": yes}
+        return {}
+
+    # Writes
+
+    async def _write(self, name: str) -> None:
+        await self._call(name)
+        if self.read_only:
+            raise Denied(f"{name}: the server is read-only")
+
+    async def pause(self, queue: str, task: str | None = None) -> Outcome:
+        """Refuse."""
+        raise Denied("pause is unknown here")
+
+    async def resume(self, queue: str, task: str | None = None) -> Outcome:
+        """Refuse."""
+        raise Denied("resume is unknown here")
+
+    def _move(
+        self, refs: Sequence[JobRef], states: tuple[StateName, ...], to: StateName
+    ) -> Outcome:
+        moved, left = 0, []
+        for ref in refs:
+            row = self.records.get(ref.id)
+            if row is None or row.state not in states:
+                left.append(Skipped(ref, "it is in another state"))
+            else:
+                self.records[ref.id] = replace(row, state=to, error="")
+                moved += 1
+        return Outcome(f"{moved} now {to}", moved, tuple(left))
+
+    async def cancel(self, refs: Sequence[JobRef]) -> Outcome:
+        """Cancel at once, running ones too."""
+        await self._write("cancel")
+        return self._move(refs, ("pending", "running", "scheduled", "retrying"), "cancelled")
+
+    async def run_now(self, refs: Sequence[JobRef]) -> Outcome:
+        """Make waiting jobs pending."""
+        await self._write("run_now")
+        return self._move(refs, ("scheduled", "retrying"), "pending")
+
+    def _freeze(self, verb: Action, what: Sequence[JobRef] | Selection) -> Draft:
+        if isinstance(what, Selection):
+            rows = self.of(what.state, what.queue)
+            if what.fingerprint is not None:
+                rows = self._members(what.queue, what.fingerprint)
+            ids = [j.ref.id for j in rows if all(w in j.args for w in what.query.split())]
+        else:
+            ids = [ref.id for ref in what]
+        samples = tuple(self.records[i] for i in ids[:3] if i in self.records)
+        draft = Draft(f"draft{len(self.drafts)}", verb, len(ids), samples)
+        self.drafts[draft.id] = (draft, ids)
+        return draft
+
+    async def retry(self, what: Sequence[JobRef] | Selection) -> Draft:
+        """Freeze for another round."""
+        await self._write("retry")
+        return self._freeze("retry", what)
+
+    async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
+        """Freeze for deletion."""
+        await self._write("delete")
+        return self._freeze("delete", what)
+
+    async def start(self, draft: Draft) -> Operation:
+        """Start a draft; `advance` does the work."""
+        await self._write("start")
+        operation = Operation(draft.id, draft.verb, "running", draft.total, 0, 0, 0, self.actor)
+        self.started[draft.id] = operation
+        return operation
+
+    async def advance(self, operation_id: str, queue: str) -> Operation:
+        """Handle up to 500 ids."""
+        await self._write("advance")
+        operation = self.started[operation_id]
+        _, ids = self.drafts[operation_id]
+        ok = skipped = 0
+        part = ids[operation.done : operation.done + 500]
+        for identifier in part:
+            row = self.records.get(identifier)
+            if row is None or row.state == "running":
+                skipped += 1
+            elif operation.verb == "delete":
+                del self.records[identifier]
+                ok += 1
+            elif row.state in ("dead", "cancelled"):
+                self.records[identifier] = replace(row, state="pending", error="")
+                ok += 1
+            else:
+                skipped += 1
+        done = operation.done + len(part)
+        self.scanned = 0
+        self.started[operation_id] = replace(
+            operation, done=done, ok=operation.ok + ok, skipped=operation.skipped + skipped,
+            state="running" if done < operation.total else "done",
+        )  # fmt: skip
+        return self.started[operation_id]
+
+    async def discard(self, draft: Draft) -> None:
+        """Forget a draft."""
+        await self._call("discard")
+        self.drafts.pop(draft.id, None)
+
+    async def quiet(self, worker: str) -> Outcome:
+        """Mark a worker quiet."""
+        await self._write("quiet")
+        self.crew[worker] = replace(self.crew[worker], state="quiet")
+        return Outcome(f"{worker} is quiet", 1)
+
+    async def unquiet(self, worker: str) -> Outcome:
+        """Mark a worker running."""
+        await self._write("unquiet")
+        self.crew[worker] = replace(self.crew[worker], state="running")
+        return Outcome(f"{worker} claims again", 1)
+
+    async def stop(self, worker: str) -> Outcome:
+        """Mark a worker stopping."""
+        await self._write("stop")
+        self.crew[worker] = replace(self.crew[worker], state="stopping")
+        return Outcome(f"{worker} was asked to stop", 1)
+
+    async def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+
+_COUNTED: tuple[StateName, ...] = (
+    "pending", "running", "scheduled", "retrying", "completed", "dead", "cancelled",
+)  # fmt: skip
+
+
+def _type_and_message(error: str) -> tuple[str, str]:
+    kind, _, message = error.partition(": ")
+    return kind, message
+
+
+def _print_of(job: JobRow) -> str:
+    return f"{job.task}|{_type_and_message(job.error)[0]}"
+
+
+def filled(dead: int = 250, pending: int = 40) -> Twin:
+    """Return a twin with queues, jobs in all states, three failure groups, logs and workers."""
+    twin = Twin()
+    number = itertools.count(1)
+
+    def job(task: str, queue: str, state: StateName, **more: object) -> JobRow:
+        at = next(number)
+        made = JobRow(
+            JobRef(f"01J8F3{at:06d}", queue), task, state, attempt=1, max_attempts=4,
+            created_at=START - timedelta(seconds=at), args=f'{{"invoice": {88000 + at}}}',
+        )  # fmt: skip
+        return twin.add(replace(made, **more))  # type: ignore[arg-type]
+
+    for _ in range(pending):
+        job("send_invoice", "emails", "pending")
+    for at in range(dead):
+        task, error = (
+            ("send_invoice", "KeyError: 'currency'"),
+            ("post_hook", "ConnectTimeout: no answer"),
+            ("send_invoice", "KeyError: 'currency'"),
+        )[at % 3]
+        job(task, "emails" if at % 2 else "webhooks", "dead", error=error,
+            finished_at=START - timedelta(seconds=dead - at))  # fmt: skip
+    for at in range(3):
+        job("build_report", "reports", "running", started_at=START - timedelta(minutes=at + 1),
+            progress=0.2 * at, message="hashing", worker="host-a:11",
+            usual_p95_s=300.0 - 140 * at)  # fmt: skip
+    for at in range(5):
+        job("nightly", "reports", "scheduled", due_at=START + timedelta(minutes=10 * at + 1))
+        job("post_hook", "webhooks", "retrying", due_at=START + timedelta(seconds=30 * at + 5),
+            error="ConnectTimeout: no answer")  # fmt: skip
+    for _ in range(12):
+        job("thumb", "images", "completed", finished_at=START - timedelta(minutes=3))
+    for row in twin.of("running") + twin.of("dead")[-2:]:
+        twin.logs[row.ref.id] = [
+            LogLine(str(n), START + timedelta(seconds=n),
+                    ("info", "info", "warning", "error")[n % 4], 1 + n // 40,
+                    f"step {n} of {row.task} currency={n}")
+            for n in range(80)
+        ]  # fmt: skip
+    twin.crew = {
+        "a": WorkerRow("a", "host-a", 11, "running", ("emails", "reports"), 10, 3,
+                       START - timedelta(hours=2), 2.0, 80 << 20, 1200),
+        "b": WorkerRow("b", "host-b", 22, "lost", ("webhooks",), 10, 1, None, 400.0,
+                       holds=(twin.of("running")[0].ref,)),
+    }  # fmt: skip
+    return twin

@@ -1,0 +1,266 @@
+"""The one table of everything a key or the prompt can do; key map, footer, help and prompt are made
+from it.
+
+A row says what it is called and, for verbs, what it asks and what it does with `Admin`. Whether a
+row is at hand is decided by who can carry it out: a verb by `Admin.actions(target)`, any other by
+the method `do_<id>` of the focused pane, the view or the app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from qdeck.admin import (
+    Action,
+    Admin,
+    Draft,
+    ErrorGroup,
+    JobRef,
+    JobRow,
+    Outcome,
+    QueueRow,
+    Selection,
+    Target,
+    TaskRow,
+    Window,
+    WorkerRow,
+)
+
+__all__ = ["ROWS", "Ask", "Row", "Subject", "conflicts", "freeze", "remap", "row"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a verb is to act on: loaded targets, or a whole selection of `total` jobs; `scope` names
+    it in words.
+
+    `hidden` counts marks that the view does not show. `refs` are the jobs once they are frozen.
+    """
+
+    targets: tuple[Target, ...] = ()
+    selection: Selection | None = None
+    total: int | None = None
+    scope: str = ""
+    hidden: int = 0
+    refs: tuple[JobRef, ...] | None = None
+
+
+Result = Outcome | Draft
+Ask = Callable[[Admin, Subject, Action], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One thing that can be done. Verbs have `verbs` (the first that the target allows is used),
+    `on` and `run`.
+
+    `ask` is the sentence of the dialog, empty where the act is reversible and has none. `hint`
+    orders the footer, the smallest first; 0 keeps it out. `command` is how the prompt spells it,
+    empty where it makes no sense there.
+    """
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    group: str
+    hint: int = 0
+    command: str = ""
+    verbs: tuple[Action, ...] = ()
+    on: tuple[type, ...] = ()
+    ask: str = ""
+    run: Ask | None = None
+    fixed: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key that is shown."""
+        return self.keys[0] if self.keys else ""
+
+
+async def freeze(admin: Admin, subject: Subject) -> tuple[JobRef, ...]:
+    """Return the jobs that a subject stands for now, reading a whole list where it is one."""
+    selection = subject.selection
+    if selection is None:
+        return tuple(target.ref for target in subject.targets if isinstance(target, JobRow))
+    refs: list[JobRef] = []
+    while True:
+        window = Window(len(refs), 1000)
+        page = await admin.jobs(selection.queue, selection.state, window, selection.query)
+        refs += [job.ref for job in page.rows]
+        if not page.rows or (page.total is not None and page.complete and len(refs) >= page.total):
+            return tuple(refs)
+
+
+async def _pause(admin: Admin, subject: Subject, verb: Action) -> Outcome:
+    texts, changed = [], 0
+    for target in subject.targets:
+        if isinstance(target, TaskRow):
+            queue, task = target.queue, target.task
+        elif isinstance(target, QueueRow):
+            queue, task = target.name, None
+        else:
+            continue
+        call = admin.pause if verb in ("pause", "pause_task") else admin.resume
+        outcome = await call(queue, task)
+        texts.append(outcome.text)
+        changed += outcome.changed
+    return Outcome("; ".join(texts), changed)
+
+
+async def _jobs(admin: Admin, subject: Subject, verb: Action) -> Result:
+    refs = subject.refs if subject.refs is not None else await freeze(admin, subject)
+    if verb in ("cancel", "run_now"):
+        return await (admin.cancel(refs) if verb == "cancel" else admin.run_now(refs))
+    draft = admin.retry if verb == "retry" else admin.delete
+    group = next((t for t in subject.targets if isinstance(t, ErrorGroup)), None)
+    if subject.selection is not None:
+        return await draft(subject.selection)
+    if group is not None:
+        return await draft(Selection("dead", group.queue, group.fingerprint))
+    return await draft(refs)
+
+
+async def _worker(admin: Admin, subject: Subject, verb: Action) -> Outcome:
+    texts, changed = [], 0
+    for target in subject.targets:
+        if not isinstance(target, WorkerRow):
+            continue
+        call = {"quiet": admin.quiet, "unquiet": admin.unquiet, "stop": admin.stop}[verb]
+        outcome = await call(target.id)
+        texts.append(outcome.text)
+        changed += outcome.changed
+    return Outcome("; ".join(texts), changed)
+
+
+ROWS: tuple[Row, ...] = (
+    # views
+    Row("overview", ("1",), "Over", "Overview: is anything wrong", "views", 0, "overview",
+        fixed=True),
+    Row("queues", ("2",), "Queues", "Queues and their tasks and jobs", "views", 0, "queues",
+        fixed=True),
+    Row("running", ("3",), "Run", "Running jobs, the most overdue first", "views", 0, "running",
+        fixed=True),
+    Row("later", ("4",), "Later", "Scheduled and retrying jobs", "views", 0, "later", fixed=True),
+    Row("dead", ("6",), "Dead", "Dead jobs, grouped by error", "views", 0, "dead", fixed=True),
+    Row("workers", ("7",), "Work", "Workers; start a local one", "views", 0, "workers",
+        fixed=True),
+    # move
+    Row("open", ("enter",), "open", "open what the cursor is on", "move", 10, fixed=True),
+    Row("back", ("escape",), "back", "close, unfilter, unmark, then go back", "move", 95,
+        fixed=True),
+    Row("down", ("j", "down"), "down", "move the cursor down", "move"),
+    Row("up", ("k", "up"), "up", "move the cursor up", "move"),
+    Row("top", ("g", "home"), "first", "go to the first row", "move"),
+    Row("bottom", ("G", "end"), "last", "go to the last row (a log follows again)", "move"),
+    Row("page_down", ("pagedown",), "page", "one page down", "move"),
+    Row("page_up", ("pageup",), "page", "one page up", "move"),
+    Row("half_down", ("ctrl+d",), "half page", "half a page down", "move"),
+    Row("half_up", ("ctrl+u",), "half page", "half a page up", "move"),
+    Row("pane", ("tab",), "pane", "go to the next pane", "move", 60),
+    Row("pane_back", ("shift+tab",), "pane", "go to the pane before", "move"),
+    Row("previous", ("[", ","), "switch", "previous state, pane or sample", "move", 55),
+    Row("following", ("]", "."), "switch", "next state, pane or sample", "move"),
+    Row("zoom_in", ("+",), "zoom", "give this pane the whole screen", "move"),
+    Row("zoom_out", ("_",), "zoom out", "show all panes again", "move"),
+    # list
+    Row("filter", ("/",), "filter", "filter the list", "list", 30),
+    Row("sort", ("s",), "sort", "sort by the next column or order", "list", 35),
+    Row("unsort", ("S",), "reverse", "reverse the order", "list"),
+    Row("mark", ("space",), "mark", "mark the row and go down", "list", 40),
+    Row("range", ("V",), "range", "mark from here to where V is pressed again", "list"),
+    Row("mark_all", ("a",), "mark all", "mark all that match, loaded or not", "list"),
+    Row("copy", ("y",), "copy", "copy the id, the row or the payload", "list", 70, fixed=True),
+    Row("log", ("l",), "log", "the log of the job or worker", "list", 50),
+    # verbs
+    Row("pause", ("p",), "pause", "pause or resume the queue", "acts", 20, "pause",
+        ("resume", "pause"), (QueueRow,), "", _pause),
+    Row("pause_task", ("P",), "pause task", "pause or resume one task in its queue", "acts", 21, "",
+        ("resume_task", "pause_task"), (TaskRow,), "", _pause),
+    Row("retry", ("r",), "retry", "retry dead jobs", "acts", 20, "retry",
+        ("retry",), (JobRow, ErrorGroup), "Retry {what}", _jobs),
+    Row("run_now", ("r",), "run now", "make waiting jobs run at once", "acts", 20, "run now",
+        ("run_now",), (JobRow,), "Run {what} now", _jobs),
+    Row("cancel", ("x",), "cancel", "cancel unfinished jobs", "acts", 22, "cancel",
+        ("cancel",), (JobRow,), "Cancel {what}", _jobs),
+    Row("delete", ("D",), "delete", "delete jobs with their records", "acts", 23, "delete",
+        ("delete",), (JobRow, ErrorGroup), "Delete {what}", _jobs),
+    Row("quiet", ("Q",), "quiet", "make the worker claim nothing more, or again", "acts", 21, "",
+        ("unquiet", "quiet"), (WorkerRow,), "", _worker),
+    Row("stop", ("X",), "stop", "stop the worker within its grace", "acts", 22, "",
+        ("stop",), (WorkerRow,), "Stop {what}", _worker),
+    Row("start_worker", ("n",), "new worker", "start a local worker", "acts", 15, "start worker"),
+    # log
+    Row("follow", ("f",), "follow", "follow the end of the log, or stop", "log", 20),
+    Row("wrap", ("W",), "wrap", "wrap long lines, or cut them", "log", 24),
+    Row("times", ("T",), "times", "times: off, relative, UTC, local", "log", 25),
+    Row("level", ("L",), "level", "show lines from a level up", "log", 23),
+    Row("find", ("/",), "find", "find text in the log", "log", 21),
+    Row("find_next", ("n",), "next", "next hit", "log", 22),
+    Row("find_back", ("N",), "previous", "previous hit", "log"),
+    Row("error_back", ("{", "<"), "error", "the error before", "log"),
+    Row("error_next", ("}", ">"), "error", "the next error", "log"),
+    Row("save", ("O",), "save", "save the log to a file", "log", 26),
+    # everywhere
+    Row("pause_all", (), "pause all", "pause every queue", "everywhere", 0, "pause all",
+        ("pause",), (QueueRow,), "Pause {what}", _pause),
+    Row("resume_all", (), "resume all", "resume every paused queue", "everywhere", 0, "resume all",
+        ("resume",), (QueueRow,), "Resume {what}", _pause),
+    Row("prompt", (":", "ctrl+p"), "command", "type a command or paste a job id", "everywhere", 80),
+    Row("help", ("?",), "help", "this help", "everywhere", 85, "help"),
+    Row("zone", ("Z",), "zone", "switch between UTC and local time", "everywhere", 0, "zone"),
+    Row("freeze", ("F",), "freeze", "hold the screen still, or let it go on", "everywhere", 0,
+        "freeze"),
+    Row("refresh", ("ctrl+r",), "refresh", "read again now", "everywhere", 0, "refresh"),
+    Row("redraw", ("ctrl+l",), "redraw", "draw the whole screen again", "everywhere", 0, "redraw"),
+    Row("quit", ("q",), "quit", "quit, at the root of a view", "everywhere", 90, "quit"),
+)  # fmt: skip
+
+
+def row(identifier: str) -> Row:
+    """Return the row of an id."""
+    return _BY_ID[identifier]
+
+
+_BY_ID: Mapping[str, Row] = {each.id: each for each in ROWS}
+_NEVER = ("y", "escape", "enter", *"0123456789")
+
+
+def remap(rows: Sequence[Row], keys: Mapping[str, str]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Return the rows with other keys put in, and one sentence for each change that was refused."""
+    refused: list[str] = []
+    changed: dict[str, Row] = {}
+    for identifier, key in keys.items():
+        known = _BY_ID.get(identifier)
+        if known is None:
+            refused.append(f"keys: there is no action {identifier!r}")
+        elif known.fixed or key in _NEVER or not key:
+            refused.append(f"keys: {identifier} cannot be put on {key!r}")
+        else:
+            changed[identifier] = replace(known, keys=(key,))
+    result = tuple(changed.get(each.id, each) for each in rows)
+    for clash in conflicts(result):
+        if clash[0].id in changed or clash[1].id in changed:
+            refused.append(f"keys: {clash[2]!r} is both {clash[0].id} and {clash[1].id}")
+            result = tuple(
+                _BY_ID[each.id] if each.id in (clash[0].id, clash[1].id) else each
+                for each in result
+            )
+    return result, tuple(refused)
+
+
+# Rows that share a key on purpose: they are never at hand on one screen.
+_APART = ({"retry", "run_now"}, {"filter", "find"}, {"start_worker", "find_next"})
+
+
+def conflicts(rows: Sequence[Row]) -> list[tuple[Row, Row, str]]:
+    """Return the pairs of rows that one key means both of."""
+    seen: dict[str, Row] = {}
+    found = []
+    for each in rows:
+        for key in each.keys:
+            other = seen.setdefault(key, each)
+            if other is not each and {other.id, each.id} not in _APART:
+                found.append((other, each, key))
+    return found

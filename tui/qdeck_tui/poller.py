@@ -1,0 +1,150 @@
+"""The only reader of `Admin`: asks for what the visible view wants, one poll at a time, and posts
+frozen values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from time import monotonic
+
+from textual.message import Message
+
+from qdeck.admin import Admin, Failure, JobRef, LogChunk
+
+__all__ = ["LogRead", "Poller", "Read", "Refreshed"]
+
+Read = Callable[[Admin], Awaitable[object]]
+PART_LIMIT = 12.0
+TAIL_PAUSE = 0.25
+
+
+class Refreshed(Message):
+    """One poll: the values of the wanted parts, a `Failure` where one could not be read."""
+
+    def __init__(self, token: int, parts: Mapping[str, object], took: float) -> None:
+        super().__init__()
+        self.token = token
+        self.parts = parts
+        self.took = took
+
+
+class LogRead(Message):
+    """Lines of the log that is followed, or why there are none."""
+
+    def __init__(self, token: int, chunk: LogChunk | Failure) -> None:
+        super().__init__()
+        self.token = token
+        self.chunk = chunk
+
+
+class Poller:
+    """Reads in a loop whose pause grows with the round trip; opens the door itself, and again after
+    a failure.
+    """
+
+    def __init__(
+        self,
+        open_admin: Callable[[], Awaitable[Admin]],
+        post: Callable[[Message], object],
+        every: float,
+    ) -> None:
+        self._open = open_admin
+        self._post = post
+        self.every = every
+        self.admin: Admin | None = None
+        self.frozen = False
+        self.rtt: float | None = None
+        self._token = 0
+        self._parts: Callable[[], Mapping[str, Read]] = dict
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._tail: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Start reading."""
+        self._task = asyncio.create_task(self._run(), name="poller")
+
+    def want(self, token: int, parts: Callable[[], Mapping[str, Read]]) -> None:
+        """Read these parts from now on; `parts` is asked again before each poll."""
+        self._token, self._parts = token, parts
+        self._wake.set()
+
+    def now(self) -> None:
+        """Read at once, or as soon as the poll in flight is done."""
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Stop reading and close the door."""
+        for task in (self._task, self._tail):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        if self.admin is not None:
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(self.admin.close(), 2)
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            if not self.frozen:
+                await self._poll()
+            pause = max(self.every, 4 * (self.rtt or 0.0))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    async def _poll(self) -> None:
+        token, wanted = self._token, self._parts()
+        started = monotonic()
+        if self.admin is None:
+            try:
+                self.admin = await self._open()
+            except Exception as error:
+                failure = Failure(_words(error))
+                self._post(Refreshed(token, dict.fromkeys(wanted, failure), 0.0))
+                return
+        values = await asyncio.gather(*(self._part(self.admin, read) for read in wanted.values()))
+        took = monotonic() - started
+        self.rtt = took if self.rtt is None else 0.7 * self.rtt + 0.3 * took
+        self._post(Refreshed(token, dict(zip(wanted, values, strict=True)), took))
+
+    async def _part(self, admin: Admin, read: Read) -> object:
+        try:
+            return await asyncio.wait_for(read(admin), PART_LIMIT)
+        except Exception as error:
+            return Failure(_words(error))
+
+    # One log
+
+    def follow(self, token: int, ref: JobRef | None) -> None:
+        """Follow the log of a job from its oldest line on, or of none."""
+        if self._tail is not None:
+            self._tail.cancel()
+        self._tail = None if ref is None else asyncio.create_task(self._read_log(token, ref))
+
+    async def _read_log(self, token: int, ref: JobRef) -> None:
+        cursor = ""
+        while True:
+            if self.admin is None or self.frozen:
+                await asyncio.sleep(TAIL_PAUSE)
+                continue
+            try:
+                chunk = await self.admin.log(ref, cursor, follow=True, limit=1000)
+            except Exception as error:
+                self._post(LogRead(token, Failure(_words(error))))
+                await asyncio.sleep(2.0)
+                continue
+            cursor = chunk.cursor
+            self._post(LogRead(token, chunk))
+            if chunk.ended and not chunk.lines:
+                # A finished job may be retried and write again: look from time to time.
+                await asyncio.sleep(2.0)
+            else:
+                await asyncio.sleep(0.02 if len(chunk.lines) >= 1000 else TAIL_PAUSE)
+
+
+def _words(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0] if text else type(error).__name__

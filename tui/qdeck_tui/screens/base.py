@@ -1,0 +1,283 @@
+"""What all views share: the lines around them, their panes, and what they tell the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from qdeck.admin import Admin, Failure, JobRef, Snapshot, Target
+from qdeck_tui.actions import Subject
+from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs
+from qdeck_tui.widgets.listing import Listing
+from qdeck_tui.widgets.overlay import Overlay, Sheet
+from qdeck_tui.widgets.pane import Pane
+from qdeck_tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from qdeck_tui.local import Supervisor
+    from qdeck_tui.options import Options
+    from qdeck_tui.poller import LogRead, Read
+
+__all__ = ["Console", "View"]
+
+Parts = Mapping[str, object]
+
+
+class Console(Protocol):
+    """What a view may ask of the app."""
+
+    options: Options
+    zone: tzinfo
+    supervisor: Supervisor | None
+
+    @property
+    def now(self) -> datetime:
+        """The server's clock."""
+        ...
+
+    @property
+    def admin(self) -> Admin | None:
+        """The door, for what is allowed and who acts; views never read through it."""
+        ...
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The last one that was read."""
+        ...
+
+    def say(self, text: str, style: str = "") -> None:
+        """Show a sentence in the status line."""
+        ...
+
+    def visit(self, view: View) -> None:
+        """Open a view on top of this one."""
+        ...
+
+    def visit_job(self, ref: JobRef) -> None:
+        """Open the detail of a job."""
+        ...
+
+    def leave(self) -> None:
+        """Go back to the view below."""
+        ...
+
+    def poll(self) -> None:
+        """Read again now, with what the view wants now."""
+        ...
+
+    def follow(self, ref: JobRef | None) -> None:
+        """Follow the log of a job, or of none."""
+        ...
+
+    def ask(
+        self,
+        prefix: str,
+        text: str,
+        changed: Callable[[str], None],
+        done: Callable[[str], None],
+        cancelled: Callable[[], None],
+    ) -> None:
+        """Type one line at the bottom of the screen."""
+        ...
+
+    def open_sheet(self, sheet: Sheet) -> None:
+        """Lay a sheet over the view."""
+        ...
+
+    def close_sheet(self) -> None:
+        """Take the sheet away."""
+        ...
+
+    def changed(self) -> None:
+        """Draw the footer and the tabs again."""
+        ...
+
+    def begin_work(self, work: Any, failed: str) -> None:
+        """Run a coroutine beside the screen; an error is said, beginning with `failed`."""
+        ...
+
+
+class View(Screen[None]):
+    """A screen with a header, tabs, panes, a status line and a footer. Keys come from the app, not
+    from focus.
+    """
+
+    AUTO_FOCUS = ""
+    DEFAULT_CSS = """
+    View { layers: base over; overflow: hidden; }
+    .side { height: 1fr; }
+    """
+    view_id: ClassVar[str] = ""
+
+    def __init__(self, crumb: str) -> None:
+        super().__init__()
+        self.crumb = crumb
+        self.header = Header()
+        self.tabs = Tabs()
+        self.status = Status()
+        self.footer = Footer()
+        self.overlay = Overlay()
+        self.panes: list[Pane] = []
+        self.at = 0
+        self.zoomed = False
+
+    @property
+    def desk(self) -> Console:
+        """The app, as far as a view may know it."""
+        return cast("Console", self.app)
+
+    # What a view says of itself
+
+    def body(self) -> Iterable[Widget]:
+        """Return the widgets between the tabs and the status line."""
+        return self.panes
+
+    def parts(self) -> Mapping[str, Read]:
+        """Return what is to be read for this view, by name."""
+        return {}
+
+    def show(self, parts: Parts) -> None:
+        """Take what was read."""
+
+    def show_log(self, read: LogRead) -> None:
+        """Take lines of the log that this view follows."""
+
+    def summary(self) -> str:
+        """Return a few words for the end of the breadcrumbs."""
+        return ""
+
+    def fit_panes(self, width: int, height: int) -> None:
+        """Give the panes their room for a size."""
+
+    # Its panes
+
+    @property
+    def pane(self) -> Pane | None:
+        """The pane that the keys go to."""
+        return self.panes[self.at] if self.panes else None
+
+    def reachable_panes(self) -> list[int]:
+        """Return the places of the panes that can be gone to."""
+        return [at for at, pane in enumerate(self.panes) if pane.reachable and pane.wanted]
+
+    def go_pane(self, step: int) -> None:
+        """Make another pane the active one."""
+        places = self.reachable_panes()
+        if len(places) < 2:
+            return
+        here = places.index(self.at) if self.at in places else 0
+        self.activate(places[(here + step) % len(places)])
+
+    def activate(self, at: int) -> None:
+        """Make a pane the active one."""
+        for place, pane in enumerate(self.panes):
+            pane.active = place == at
+        self.at = at
+        if self.zoomed:
+            self._zoom()
+        for pane in self.panes:
+            pane.redraw()
+        self.desk.changed()
+
+    def do_zoom_in(self) -> None:
+        """Show only the active pane."""
+        self.zoomed = True
+        self._zoom()
+
+    def do_zoom_out(self) -> None:
+        """Show all panes."""
+        self.zoomed = False
+        self._zoom()
+
+    def _zoom(self) -> None:
+        for place, pane in enumerate(self.panes):
+            pane.display = (place == self.at) if self.zoomed else pane.wanted
+
+    # What verbs act on
+
+    def subject(self) -> Subject | None:
+        """Return what a verb would act on: the marks of the active list, else the row under its
+        cursor.
+        """
+        pane = self.pane
+        if not isinstance(pane, Table):
+            return None
+        if isinstance(pane, Listing) and pane.marks:
+            targets = tuple(cast("Target", row) for row in pane.marks.values())
+            return Subject(targets, scope="marked", hidden=pane.hidden_marks())
+        current = pane.current
+        return None if current is None else Subject((cast("Target", current),))
+
+    # Textual
+
+    def compose(self) -> ComposeResult:
+        """Yield the lines and the panes."""
+        yield self.header
+        yield self.tabs
+        yield from self.body()
+        yield self.status
+        yield self.footer
+        yield self.overlay
+
+    def on_mount(self) -> None:
+        """Arrange the panes and make the first one active."""
+        self.fit_panes(*self.app.size)
+        places = self.reachable_panes()
+        if places and self.at not in places:
+            self.at = places[0]
+        for place, pane in enumerate(self.panes):
+            pane.active = place == self.at
+
+    def on_resize(self) -> None:
+        """Arrange the panes for the new size."""
+        self.fit_panes(*self.app.size)
+        if self.zoomed:
+            self._zoom()
+        self.overlay.place()
+        self.desk.changed()
+
+    def redraw_all(self, forget: bool = False) -> None:
+        """Draw everything again; with `forget` every line is written."""
+        for widget in (self.header, self.tabs, *self.panes, self.status, self.footer, self.overlay):
+            if forget:
+                widget.forget()
+            else:
+                widget.redraw()
+
+    def on_table_moved(self) -> None:
+        """Let the footer follow the cursor."""
+        self.moved()
+        self.desk.changed()
+
+    def on_table_wanted(self) -> None:
+        """Read the rows that came into sight."""
+        self.desk.poll()
+
+    def on_table_opened(self) -> None:
+        """Open the row that was clicked."""
+        opener = getattr(self, "do_open", None)
+        if opener is not None:
+            opener()
+
+    def moved(self) -> None:
+        """Know that a cursor moved or marks changed."""
+
+
+def take(pane: Pane, value: object) -> bool:
+    """Return whether a part was read; when not, the pane says why and keeps what it has."""
+    if isinstance(value, Failure):
+        pane.trouble = value.reason
+        pane.redraw()
+        return False
+    pane.trouble = None
+    return True
+
+
+def filter_words(tables: Sequence[Table[Any]]) -> str:
+    """Return the filter of the first table that has one."""
+    return next((table.needle for table in tables if table.needle), "")

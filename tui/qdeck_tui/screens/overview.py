@@ -1,0 +1,166 @@
+"""View 1: is anything wrong, and where. The verdict in words, the queues worst first, failures and
+running jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from qdeck.admin import (
+    ErrorGroup,
+    ErrorGroups,
+    Failure,
+    JobRow,
+    Operation,
+    Page,
+    QueueRow,
+    Snapshot,
+    Window,
+)
+from qdeck_tui.format import clock, count, plural, wrap
+from qdeck_tui.poller import Read
+from qdeck_tui.screens.base import Parts, View, take
+from qdeck_tui.screens.columns import (
+    group_columns,
+    group_match,
+    job_columns,
+    overdue,
+    queue_columns,
+    queue_match,
+    queue_worst,
+)
+from qdeck_tui.widgets.canvas import Line
+from qdeck_tui.widgets.listing import Listing
+from qdeck_tui.widgets.pane import TextPane
+
+__all__ = ["OverviewView"]
+
+SIGNS = {
+    "OK": ("✓", "good"),
+    "WATCH": ("~", "warn"),
+    "DEGRADED": ("!", "bad"),
+    "DOWN": ("✗", "bad"),
+}
+
+
+class OverviewView(View):
+    """The first screen."""
+
+    view_id = "overview"
+
+    def __init__(self) -> None:
+        super().__init__("Over")
+        self.verdict = TextPane("VERDICT")
+        self.verdict.reachable = False
+        self.queues: Listing[QueueRow] = Listing(
+            "QUEUES", queue_columns(False), lambda q: q.name, match=queue_match, worst=queue_worst
+        )
+        self.queues.empty = ("no queues yet: a queue appears when a job is enqueued in it",)
+        self.failures: Listing[ErrorGroup] = Listing(
+            "TOP FAILURES", group_columns(lambda: self.desk),
+            lambda g: f"{g.queue}/{g.fingerprint}", match=group_match,
+        )  # fmt: skip
+        self.failures.empty = ("no dead jobs",)
+        self.longest: Listing[JobRow] = Listing(
+            "RUNNING, most overdue first", job_columns(lambda: self.desk, "running"),
+            lambda j: j.ref.id, worst=lambda j: overdue(j, self.desk.now),
+        )  # fmt: skip
+        self.longest.empty = ("nothing runs; 7 shows the workers, n there starts one",)
+        self.panes = [self.verdict, self.queues, self.failures, self.longest]
+
+    def fit_panes(self, width: int, height: int) -> None:
+        """Give the verdict and the lists their lines: the queues come first, the rest when there is
+        room.
+        """
+        rest = height - 4
+        self.verdict.styles.height = 4 if height >= 30 else 3
+        self.failures.wanted = rest >= 16
+        self.longest.wanted = rest >= 19
+        self.failures.styles.height = 9 if height >= 36 else 5
+        self.longest.styles.height = 9 if height >= 36 else 4
+        for pane in self.panes:
+            pane.display = pane.wanted
+
+    def parts(self) -> Mapping[str, Read]:
+        """Ask for the groups and the longest running; the snapshot is always read."""
+        parts: dict[str, Read] = {"operations": lambda admin: admin.operations()}
+        if self.failures.wanted:
+            parts["errors"] = lambda admin: admin.errors()
+        if self.longest.wanted:
+            parts["running"] = lambda admin: admin.running(Window(0, 100))
+        return parts
+
+    def show(self, parts: Parts) -> None:
+        """Take the parts that were read."""
+        snapshot = parts.get("snapshot")
+        if snapshot is not None and take(self.queues, snapshot):
+            whole = cast("Snapshot", snapshot)
+            if take(self.queues, whole.queues):
+                self.queues.show(cast("tuple[QueueRow, ...]", whole.queues))
+            self._judge(whole, parts.get("operations"))
+        if "errors" in parts and take(self.failures, parts["errors"]):
+            self.failures.show(cast("ErrorGroups", parts["errors"]).groups)
+        if "running" in parts and take(self.longest, parts["running"]):
+            self.longest.show(cast("Page", parts["running"]).rows)
+        self._titles()
+
+    def _titles(self) -> None:
+        for table in (self.queues, self.failures, self.longest):
+            words = [table.span()] if table.loaded else []
+            if table is self.queues:
+                words.append(f"sort: {table.order_name}")
+            if table.needle:
+                words.append(f"filter: {table.needle}")
+            if table.marked:
+                words.append(table.marked_words())
+            table.note = "  ".join(words)
+            table.redraw()
+
+    def moved(self) -> None:
+        """Say marks and place in the titles."""
+        self._titles()
+
+    def _judge(self, snapshot: Snapshot, operations: object) -> None:
+        verdict = snapshot.verdict
+        done, failed = count(snapshot.processed_today), count(snapshot.failed_today)
+        today = f"today {done} done, {failed} failed"
+        if isinstance(verdict, Failure):
+            self.verdict.trouble, self.verdict.note = verdict.reason, today
+            self.verdict.show([])
+            return
+        self.verdict.trouble = None
+        sign, style = SIGNS.get(verdict.word, ("?", "warn"))
+        since = f" since {clock(verdict.since, self.desk.zone)}" if verdict.since else ""
+        self.verdict.title = f"VERDICT: {sign} {verdict.word}{since}"
+        self.verdict.note = today
+        lines: list[Line] = []
+        for cause in verdict.causes:
+            lines += [((f" {part}", style),) for part in wrap(cause, max(20, self.size.width - 2))]
+        running = [o for o in _operations(operations) if o.state == "running"]
+        for operation in running[:1]:
+            counts = f"{operation.ok:,} ok, {operation.skipped:,} skipped"
+            words = f" {operation.verb} {plural(operation.total, 'job')}: {operation.done:,} done, "
+            lines.insert(0, ((words + counts, "accent"),))
+        if not lines:
+            lines = [((" nothing waits too long, nothing keeps failing", "dim"),)]
+        self.verdict.show(lines)
+
+    def do_open(self) -> None:
+        """Open the queue, the group or the job under the cursor."""
+        if self.pane is self.failures and self.failures.current is not None:
+            from qdeck_tui.screens.jobs import GroupView
+
+            self.desk.visit(GroupView(self.failures.current))
+        elif self.pane is self.longest and self.longest.current is not None:
+            self.desk.visit_job(self.longest.current.ref)
+        elif self.pane is self.queues and self.queues.current is not None:
+            from qdeck_tui.screens.queue import QueueView
+
+            self.desk.visit(QueueView(self.queues.current))
+
+
+def _operations(value: object) -> tuple[Operation, ...]:
+    if value is None or isinstance(value, Failure):
+        return ()
+    return cast("tuple[Operation, ...]", value)

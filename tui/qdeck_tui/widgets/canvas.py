@@ -1,0 +1,132 @@
+"""The base of every widget: lines of styled words, of which only those that changed are painted
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from qdeck_tui.format import fit, safe, to_ascii, width
+
+if TYPE_CHECKING:
+    from qdeck_tui.palette import Palette
+
+__all__ = ["Canvas", "Line", "Look", "Span", "line_width", "overlay_style"]
+
+Span = tuple[str, str]
+Line = tuple[Span, ...]
+
+
+class Look(Protocol):
+    """What the app tells its widgets about how to draw."""
+
+    palette: Palette
+    ascii: bool
+    plain: bool
+
+
+def line_width(line: Line) -> int:
+    """Return the cells that a line of safe text takes up."""
+    return sum(width(text) for text, _ in line)
+
+
+def overlay_style(line: Line, cells: int, style: str) -> Line:
+    """Return a line padded to `cells` with a style laid over each of its words."""
+    used = line_width(line)
+    padded = (*line, (" " * (cells - used), "")) if used < cells else line
+    return tuple((text, f"{words} {style}") for text, words in padded)
+
+
+class Canvas(Widget):
+    """Draws `draw(width, height)`, and repaints the lines that differ from those on the screen.
+
+    All text passes through `safe` here, so nothing that a job wrote can reach the terminal as a
+    command.
+    """
+
+    can_focus = False
+    DEFAULT_CSS = "Canvas { height: 1; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self._shown: list[Line] = []
+        self._shown_width = -1
+        self.painted = 0
+
+    @property
+    def look(self) -> Look:
+        """The app, as far as drawing is concerned."""
+        return cast("Look", self.app)
+
+    def draw(self, width: int, height: int) -> Sequence[Line]:
+        """Return the lines to show; fewer than `height` are filled up with empty ones."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draw again and repaint what changed."""
+        if not self.is_attached or not self.size.width or not self.size.height:
+            return
+        before, same_width = self._shown, self._shown_width == self.size.width
+        self._take()
+        if not same_width or len(before) != len(self._shown):
+            self.refresh()
+            return
+        wide = self.size.width
+        changed = [
+            Region(0, y, wide, 1)
+            for y, (old, new) in enumerate(zip(before, self._shown, strict=True))
+            if old != new
+        ]
+        if changed:
+            self.refresh(*changed)
+
+    def forget(self) -> None:
+        """Repaint every line, since the theme or the screen changed."""
+        self._shown_width = -1
+        self._styles_cache.clear()
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self.redraw()
+
+    def _take(self) -> None:
+        wide, high = self.size
+        lines = list(self.draw(wide, high))[:high]
+        self._shown = lines + [()] * (high - len(lines))
+        self._shown_width = wide
+
+    def render_line(self, y: int) -> Strip:
+        """Return one line as the compositor wants it."""
+        if self._shown_width != self.size.width or len(self._shown) != self.size.height:
+            self._take()
+        if y >= len(self._shown):
+            return Strip.blank(self.size.width)
+        self.painted += 1
+        return self._strip(self._shown[y], self.size.width)
+
+    def _strip(self, line: Line, cells: int) -> Strip:
+        look, left = self.look, cells
+        segments = []
+        for text, style in line:
+            if left <= 0:
+                break
+            if look.ascii:
+                text = to_ascii(text)
+            text = safe(text)
+            used = width(text)
+            if used > left:
+                text = fit(text, left)
+                used = left
+            left -= used
+            segments.append(Segment(text, look.palette.style(style)))
+        if left > 0:
+            last = "bar" if line and line[-1][1].endswith("bar") else ""
+            segments.append(Segment(" " * left, look.palette.style(last)))
+        return Strip(segments, cells)

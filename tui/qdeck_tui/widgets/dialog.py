@@ -1,0 +1,164 @@
+"""The question before a write, guarded against keys that were typed ahead.
+
+It is open from the moment of its key, says "counting…" until it knows what it asks about, and takes
+a yes only once that is painted and 300 ms have passed without a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from qdeck_tui.format import count, wrap
+from qdeck_tui.widgets.canvas import Line
+from qdeck_tui.widgets.field import Field
+
+__all__ = ["QUIET", "TYPED_ABOVE", "Dialog"]
+
+QUIET = 0.3
+TYPED_ABOVE = 100
+
+
+class Dialog:
+    """One question. `answer` is called once with True or False; `changed` after each change that is
+    to be drawn.
+    """
+
+    def __init__(
+        self, title: str, *, changed: Callable[[], None], answer: Callable[[bool], None]
+    ) -> None:
+        self.title = title
+        self._changed = changed
+        self._answer = answer
+        self._text: tuple[Line, ...] = ()
+        self._number: int | None = None
+        self._field = Field()
+        self._ready = False
+        self._painted = False
+        self._started = False
+        self._done = False
+        self._failed = ""
+        self._last_key = monotonic()
+        self._dropped = 0
+        self._wrong = False
+
+    # What it is told
+
+    def fill(self, lines: Sequence[Line], number: int) -> None:
+        """Say what is asked, about how many; above 100 the number has to be typed."""
+        self._text = tuple(lines)
+        self._number = number if number > TYPED_ABOVE else None
+        self._ready = True
+        self._changed()
+
+    def fail(self, reason: str) -> None:
+        """Say why there is nothing to ask; any key but a yes closes it."""
+        self._failed = reason
+        self._ready = True
+        self._changed()
+
+    def painted(self) -> None:
+        """Know that the content is on the screen."""
+        if self._ready and not self._painted:
+            self._painted = True
+            self._changed()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it knows what it asks."""
+        return self._ready
+
+    @property
+    def armed(self) -> bool:
+        """Whether a yes would be taken now."""
+        return self._painted and not self._failed and monotonic() - self._last_key >= QUIET
+
+    # Keys
+
+    def press(self, key: str, character: str | None) -> None:
+        """Take a key: every one ends here."""
+        if self._done:
+            return
+        armed = self.armed
+        self._last_key = monotonic()
+        if key == "escape":
+            self._end(False)
+        elif self._failed:
+            if self._painted and key in ("n", "enter", "q"):
+                self._end(False)
+        elif self._number is not None:
+            self._type(key, character, armed)
+        elif not armed:
+            self._drop()
+        elif key == "y":
+            self._end(True)
+        elif key == "n":
+            self._end(False)
+
+    def _type(self, key: str, character: str | None, armed: bool) -> None:
+        if not (self._started or armed):
+            self._drop()
+            return
+        if key == "enter":
+            typed = self._field.text.replace(",", "").strip()
+            if typed == str(self._number):
+                self._end(True)
+            else:
+                self._wrong = bool(typed)
+                self._changed()
+            return
+        if key == "n" and not self._field.text:
+            self._end(False)
+            return
+        self._started = True
+        self._wrong = False
+        self._field.press(key, character)
+        self._changed()
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self._changed()
+
+    def paste(self, text: str) -> None:
+        """Take no pasted answer: a paste is not a decision."""
+        self._last_key = monotonic()
+        self._drop()
+
+    def cancel(self) -> None:
+        """Answer No, because the screen became too small or the view went away."""
+        if not self._done:
+            self._end(False)
+
+    def _end(self, yes: bool) -> None:
+        self._done = True
+        self._answer(yes)
+
+    # Drawing
+
+    def lines(self, cells: int) -> Sequence[Line]:
+        """Return the question and how to answer it."""
+        if not self._ready:
+            return [(("counting…", "dim"),), (), (("Esc no", ""),)]
+        if self._failed:
+            said: list[Line] = [((part, "bad"),) for part in wrap(self._failed, cells)]
+            return [*said, (), (("Esc close", "key"),)]
+        result: list[Line] = list(self._text)
+        result.append(())
+        if self._dropped and not self._started:
+            result.append(((f"{count(self._dropped)} typed too early, dropped", "warn"),))
+        if self._number is not None:
+            result.append(((f"type {self._number} and Enter to go  ", "bold"), ("[", ""),
+                           *self._field.spans(9), ("]", ""), ("   Esc no", "")))  # fmt: skip
+            if self._wrong:
+                result.append((("that is not the number; nothing was done", "bad"),))
+        else:
+            result.append((("y", "key"), (" yes   ", ""), ("n", "key"), (" no (Esc)", "")))
+        return result
+
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys for the footer."""
+        if self._failed or not self._ready:
+            return (("Esc", "close"),)
+        if self._number is not None:
+            return ((str(self._number), "type it"), ("Enter", "go"), ("Esc", "no"))
+        return (("y", "yes"), ("n", "no"), ("Esc", "no"))

@@ -1,0 +1,104 @@
+"""The sheet that lies over a view: a dialog, a form, a menu or the help. One at a time, and it
+takes every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from qdeck_tui.format import cut, width
+from qdeck_tui.widgets.canvas import Canvas, Line, line_width
+
+__all__ = ["Overlay", "Sheet"]
+
+
+class Sheet(Protocol):
+    """What an overlay shows, and who gets the keys meanwhile."""
+
+    title: str
+
+    def lines(self, cells: int) -> Sequence[Line]:
+        """Return the content for a width."""
+        ...
+
+    def press(self, key: str, character: str | None) -> None:
+        """Take a key; whatever it is, nobody else gets it."""
+        ...
+
+    def paste(self, text: str) -> None:
+        """Take pasted text."""
+        ...
+
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys for the footer."""
+        ...
+
+
+class Overlay(Canvas):
+    """Draws a sheet in a box in the middle of the screen, or over all of it when that is small."""
+
+    DEFAULT_CSS = "Overlay { layer: over; display: none; position: absolute; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="overlay")
+        self.sheet: Sheet | None = None
+        self.skip = 0
+        self._box = (0, 0, 0, 0)
+
+    def open(self, sheet: Sheet) -> None:
+        """Show a sheet."""
+        self.sheet = sheet
+        self.skip = 0
+        self.place()
+        self.display = True
+        self.redraw()
+
+    def close(self) -> None:
+        """Show nothing."""
+        self.sheet = None
+        self.display = False
+
+    def place(self) -> None:
+        """Take the room that the content needs, at most the screen less header and footer."""
+        if self.sheet is None:
+            return
+        cells, rows = self.app.size
+        small = cells < 70 or rows < 20
+        wide = cells if small else min(cells - 4, 76)
+        need = len(self.sheet.lines(wide - 4)) + 2
+        high = rows - 2 if small else min(rows - 3, need)
+        x, y = (cells - wide) // 2, 1 if small else max(1, (rows - high) // 2)
+        box = (x, y, wide, high)
+        if box != self._box:
+            self._box = box
+            self.styles.width, self.styles.height = wide, high
+            self.styles.offset = (x, y)
+
+    def update(self) -> None:
+        """Draw the sheet again, since its content changed."""
+        self.place()
+        self.redraw()
+
+    def draw(self, cells: int, height: int) -> Sequence[Line]:
+        """Return the box with the content in it."""
+        if self.sheet is None:
+            return []
+        plain = self.look.plain
+        room = height - 2
+        content = list(self.sheet.lines(cells - 4))
+        self.skip = max(0, min(self.skip, len(content) - room))
+        shown = content[self.skip : self.skip + room]
+        more = "  more below" if self.skip + room < len(content) else ""
+        title = cut(self.sheet.title, cells - 6)
+        side = "" if plain else "│"
+        lead = "" if plain else "┌─ "
+        top = "" if plain else "─" * max(0, cells - width(lead) - width(title) - 2) + "┐"
+        lines: list[Line] = [((lead, "rule"), (title, "title"), (" ", ""), (top, "rule"))]
+        for line in [*shown, *([()] * (room - len(shown)))]:
+            fill = cells - 4 - line_width(line)
+            lines.append(((side or " ", "rule"), (" ", ""), *line, (" " * fill, ""), (" ", ""),
+                          (side or " ", "rule")))  # fmt: skip
+        bottom = "" if plain else "└" + "─" * max(0, cells - 2 - width(more)) + more + "┘"
+        lines.append(((bottom or more, "rule"),))
+        return lines
