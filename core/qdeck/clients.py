@@ -94,6 +94,26 @@ class _SyncLocal(redis.UnixDomainSocketConnection):
             return redis.UnixDomainSocketConnection._connect(self)
 
 
+class _AsyncSentinel(redis.asyncio.Redis):
+    """A client that closes its connections to the sentinels too."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for watcher in pool.sentinel_manager.sentinels:
+            await watcher.aclose()
+
+
+class _SyncSentinel(redis.Redis):
+    """The same for the blocking client."""
+
+    def close(self) -> None:
+        redis.Redis.close(self)
+        pool: Any = self.connection_pool
+        for watcher in pool.sentinel_manager.sentinels:
+            watcher.close()
+
+
 def async_client(
     address: Address,
     *,
@@ -116,7 +136,9 @@ def async_client(
         )
     if address.kind == "sentinel":
         watch = sentinel(address)
-        client: AsyncClient = watch.master_for(address.service, ssl=address.tls, **options)
+        client: AsyncClient = watch.master_for(
+            address.service, _AsyncSentinel, ssl=address.tls, **options
+        )
         return client
     if address.kind == "unix":
         unix = redis.asyncio.UnixDomainSocketConnection
@@ -153,7 +175,9 @@ def sync_client(
         )
     if address.kind == "sentinel":
         watch = sync_sentinel(address)
-        client: SyncClient = watch.master_for(address.service, ssl=address.tls, **options)
+        client: SyncClient = watch.master_for(
+            address.service, _SyncSentinel, ssl=address.tls, **options
+        )
         return client
     if address.kind == "unix":
         unix = redis.UnixDomainSocketConnection

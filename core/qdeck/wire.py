@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import hiredis
 from redis import exceptions as errors
@@ -33,6 +33,8 @@ _CODES: dict[str, type[errors.ResponseError] | type[errors.ConnectionError]] = {
     "TRYAGAIN": errors.TryAgainError,
     "WRONGPASS": errors.AuthenticationError,
 }
+# hiredis' own type hint knows tuples of one word only.
+_pack: Callable[[tuple[Word, ...]], bytes] = cast(Any, hiredis.pack_command)
 _STALE = (errors.ReadOnlyError, errors.MasterDownError)
 
 
@@ -73,7 +75,7 @@ class Wire(asyncio.Protocol):
         """Sends one command; the future holds its reply, or its error as exception."""
         if not self.usable or self._transport is None:
             raise errors.ConnectionError("the connection is closed")
-        packed = hiredis.pack_command(words)
+        packed = _pack(words)
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._waiting:
             self._progress = self._loop.time()
@@ -152,7 +154,7 @@ class SyncWire:
 
     def call_many(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Sends commands in one write; returns replies in order, errors among them as values."""
-        self._socket.sendall(b"".join(hiredis.pack_command(tuple(words)) for words in commands))
+        self._socket.sendall(b"".join(_pack(tuple(words)) for words in commands))
         reader, receive = self._reader, self._socket.recv
         replies = []
         for _ in commands:
@@ -166,7 +168,7 @@ class SyncWire:
 
     def call(self, *words: Word) -> Any:
         """Sends one command and returns its reply; raises its error."""
-        self._socket.sendall(hiredis.pack_command(words))
+        self._socket.sendall(_pack(words))
         reader = self._reader
         while (reply := reader.gets()) is False:
             data = self._socket.recv(65536)
