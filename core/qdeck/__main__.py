@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from qdeck.cli import main
+from qdeck.lifeline import hold
 
 if __name__ == "__main__":
+    hold(os.environ)
     sys.exit(main())

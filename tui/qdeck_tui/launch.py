@@ -1,0 +1,200 @@
+"""Starts the console and ends it: settings, terminal, app, local workers, in this order and back.
+
+It decides what the app is told; everything that can be refused is refused before the screen opens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qdeck_tui.choices import Choices, read_choices
+from qdeck_tui.output import OutputLog
+from qdeck_tui.terminal import Terminal, needs_ascii, prepare_environment, refusal
+
+if TYPE_CHECKING:
+    from qdeck.admin import Admin
+    from qdeck.settings import Settings
+    from qdeck_tui.options import Options
+    from qdeck_tui.supervisor import LocalWorkers
+    from qdeck_tui.tour import Tour
+
+__all__ = ["launch"]
+
+
+def launch(words: Sequence[str]) -> int:
+    """Run the console until it is left, and return its exit code: 2 when it cannot start."""
+    chosen = _parser().parse_args(words)
+    problem = refusal(os.environ)
+    if problem is not None:
+        return _refuse(problem)
+    from qdeck.errors import SettingsError
+    from qdeck.settings import load_settings, user_config_path
+
+    if not os.environ.get("NO_COLOR", "-"):
+        del os.environ["NO_COLOR"]  # empty, it is as good as not set
+    config = user_config_path()
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        return _refuse(f"qdeck: {error}")
+    if settings.connection == "sync" and not chosen.demo:
+        return _refuse(
+            "qdeck: the connection is 'sync', which keeps no jobs to look at;"
+            " set QUEUE_CONNECTION to embedded or redis"
+        )
+    prepare_environment(os.environ)
+    options = _options(chosen, settings, read_choices(config), config)
+    return _Console(options, demo=bool(chosen.demo), seed=chosen.seed).run()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qdeck",
+        description="The console on the configured server; `qdeck --help` lists the words.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("demo", nargs="?", choices=("demo",), help="real jobs on a tree of files")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    parser.add_argument("--plain", action="store_true", help="no boxes; the cursor shows the row")
+    parser.add_argument("--theme", metavar="NAME", help="dark, light, high-contrast, ...")
+    parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
+    parser.add_argument("--seed", type=int, default=1, help="of the demo's jobs")
+    return parser
+
+
+def _options(
+    chosen: argparse.Namespace, settings: Settings, choices: Choices, config: Path
+) -> Options:
+    """Return what the app is told, from words, the user's choices and the project's settings."""
+    from qdeck_tui.local import StartRequest
+    from qdeck_tui.options import Options
+
+    colour = "NO_COLOR" not in os.environ
+    start = StartRequest(
+        app=settings.app[0] if settings.app else "",
+        queues=settings.name,
+        concurrency=settings.max_concurrent,
+    )
+    if chosen.demo:
+        from qdeck_tui.tour import REQUEST
+
+        start = REQUEST
+    return Options(
+        ascii=chosen.ascii or needs_ascii(os.environ),
+        plain=chosen.plain,
+        colour=colour,
+        theme=chosen.theme or choices.theme or ("dark" if colour else "mono"),
+        zone="local" if choices.zone == "local" else "utc",
+        read_only=chosen.read_only,
+        keys=choices.keys,
+        notices=choices.notices,
+        start=start,
+        config=config,
+        themes=(config.parent / "themes",),
+    )
+
+
+class _Console:
+    """One run of the console, from taking the terminal to giving it back."""
+
+    def __init__(self, options: Options, *, demo: bool, seed: int) -> None:
+        self.options = options
+        self.output = OutputLog()
+        self.terminal = Terminal(self.output.add)
+        self.tour: Tour | None = None
+        self._closing: list[Callable[[], None]] = []
+        if demo:
+            from qdeck_tui.tour import Tour
+
+            self.tour = Tour(seed)
+
+    def run(self) -> int:
+        """Run the app; whatever happens, jobs are given back and the terminal is restored."""
+        from qdeck_tui.app import QdeckApp
+        from qdeck_tui.supervisor import LocalWorkers
+
+        workers = LocalWorkers(self.output)
+        self.terminal.take()
+        farewell: list[str] = []
+        code = 1
+        try:
+            self._log_to_output()
+            app = QdeckApp(
+                self._opener(workers),
+                supervisor=workers,
+                options=self.options,
+                terminal=self.terminal,
+            )
+            farewell = app.farewell
+            app.on_ending = workers.end
+            app.run()
+            code = app.return_code or 0
+        finally:
+            self._end(workers)
+            self.terminal.give_back()
+            for text in farewell:
+                sys.stderr.write(text.rstrip("\n") + "\n")
+        _leave(code)
+        return code
+
+    def _opener(self, workers: LocalWorkers) -> Callable[[], Awaitable[Admin]]:
+        """Return what opens the door; the engine is imported then, after the first paint."""
+
+        def open_door() -> Admin:
+            if self.tour is not None:
+                return self.tour.begin(workers, read_only=self.options.read_only)
+            from qdeck.deck import Deck
+
+            deck = Deck()
+            self._closing.append(deck.close_sync)
+            return deck.admin(read_only=self.options.read_only)
+
+        async def open_admin() -> Admin:
+            return await asyncio.to_thread(open_door)
+
+        return open_admin
+
+    def _end(self, workers: LocalWorkers) -> None:
+        """Give jobs back, end the demo, and close what is open."""
+        if self.tour is not None:
+            self.tour.stop_feeding()
+        workers.end("give back")
+        if self.tour is not None:
+            self.tour.end()
+        for close in self._closing:
+            close()
+
+    @staticmethod
+    def _log_to_output() -> None:
+        """Send what is logged in this process where everything else that is printed goes."""
+        logging.basicConfig(
+            stream=sys.__stderr__,
+            level=logging.WARNING,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            datefmt="%H:%M:%S",
+        )
+        logging.getLogger("qdeck").setLevel(logging.INFO)
+
+
+def _refuse(line: str) -> int:
+    sys.stderr.write(f"{line}\n")
+    return 2
+
+
+def _leave(code: int) -> None:
+    """End the process now if a thread of a job would keep it from ending."""
+    here = threading.current_thread()
+    held = [each for each in threading.enumerate() if each is not here and not each.daemon]
+    if held:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
