@@ -24,10 +24,12 @@ from qdeck.clients import (
     async_client,
     sync_client,
 )
+from qdeck.cluster import ClusterLane, ClusterSyncLane
 from qdeck.dial import Dial
+from qdeck.durability import Confirmer, Confirming, ConfirmingSync
 from qdeck.errors import QdeckError, SettingsError
 from qdeck.failures import RETRYABLE, Backoff, repeat, repeat_sync, retryable, translate
-from qdeck.lane import ClusterLane, ClusterSyncLane, Lane, SyncLane, WireLane, WireSyncLane
+from qdeck.lane import Lane, SyncLane, WireLane, WireSyncLane
 from qdeck.private import PrivateServer
 from qdeck.server import SharedServer
 from qdeck.settings import Settings
@@ -89,6 +91,8 @@ class Connector:
         self._clients = weakref.WeakKeyDictionary()
         self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lane]
         self._lanes = weakref.WeakKeyDictionary()
+        self._confirmers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Confirmer]
+        self._confirmers = weakref.WeakKeyDictionary()
         self._sync: SyncClient | None = None
         self._sync_lane: SyncLane | None = None
         self._facts: ServerFacts | None = None
@@ -132,6 +136,21 @@ class Connector:
                 else:
                     self._sync_lane = WireSyncLane(Dial(self._target, self._local(), self))
             return self._sync_lane
+
+    def confirming(self) -> Confirming:
+        """Returns the link for one write that `durability` asks to be confirmed."""
+        loop = asyncio.get_running_loop()
+        with self._mutex:
+            self._notice_fork()
+            confirmer = self._confirmers.get(loop)
+            if confirmer is None:
+                wanted = self.settings.durability or "replica"
+                confirmer = self._confirmers[loop] = Confirmer(self._open_lane(), wanted)
+            return Confirming(confirmer)
+
+    def confirming_sync(self) -> ConfirmingSync:
+        """The same without an event loop."""
+        return ConfirmingSync(self.sync_lane(), self.settings.durability or "replica")
 
     def new_lane(self) -> Lane:
         """Returns another lane, with a connection of its own; the caller closes it."""
@@ -205,6 +224,9 @@ class Connector:
             self._notice_fork()
             client = self._clients.pop(loop, None)
             lane = self._lanes.pop(loop, None)
+            confirmer = self._confirmers.pop(loop, None)
+        if confirmer is not None:
+            await confirmer.aclose()
         if lane is not None:
             await lane.aclose()
         if client is not None:
@@ -276,7 +298,9 @@ class Connector:
     def _notice_fork(self) -> None:
         """Puts the parent's clients aside after a fork: closing them would disturb its loop."""
         if self._pid != os.getpid():
-            self._inherited += [dict(self._clients), dict(self._lanes), self._sync]
+            self._inherited += [dict(self._clients), dict(self._lanes), dict(self._confirmers)]
+            self._inherited.append(self._sync)
+            self._confirmers = weakref.WeakKeyDictionary()
             self._clients = weakref.WeakKeyDictionary()
             self._lanes = weakref.WeakKeyDictionary()
             self._sync = self._sync_lane = None
