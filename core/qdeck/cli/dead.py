@@ -1,0 +1,196 @@
+"""The words about dead jobs: list, groups, retry, delete, export."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import IO
+
+import click
+import msgspec
+
+from qdeck.admin import Draft, JobRef, Selection, Window
+from qdeck.cli.change import run_draft
+from qdeck.cli.door import (
+    Door,
+    confirm,
+    json_option,
+    page_options,
+    references,
+    with_door,
+    write_options,
+)
+from qdeck.cli.look import QUEUE, show_jobs
+from qdeck.cli.show import ago, job_object, number, print_json, print_table
+
+__all__ = ["dead"]
+
+GROUP = click.option("--group", metavar="FINGERPRINT", help="Only this error group.")
+WHERE = click.option("--where", "query", default="", help="Only jobs that match this query.")
+ALL = click.option("--all", "everything", is_flag=True, help="All dead jobs (of --queue).")
+_STEP = 200
+
+
+@click.group()
+def dead() -> None:
+    """Look at, retry and delete dead jobs."""
+
+
+@dead.command("list")
+@QUEUE
+@WHERE
+@page_options
+@json_option
+@with_door
+async def list_(
+    door: Door, queue: str | None, query: str, limit: int, offset: int, as_json: bool
+) -> None:
+    """List dead jobs, newest first."""
+    page = await door.admin.jobs(queue, "dead", Window(offset, limit, reverse=True), query)
+    await show_jobs(door, page.rows, as_json)
+
+
+@dead.command()
+@QUEUE
+@page_options
+@json_option
+@with_door
+async def groups(door: Door, queue: str | None, limit: int, offset: int, as_json: bool) -> None:
+    """List dead jobs by the error that they died of, the largest group first."""
+    rows = (await door.admin.errors(queue)).groups[offset : offset + limit]
+    if as_json:
+        print_json(
+            [{**msgspec.to_builtins(row), "sample": row.sample and row.sample.id} for row in rows]
+        )
+        return
+    cells = (
+        (
+            row.fingerprint,
+            number(row.count),
+            number(row.new_per_hour),
+            ago(row.last_at),
+            row.queue,
+            row.task,
+            f"{row.type}: {row.message}",
+        )
+        for row in rows
+    )
+    head = ("group", "dead", "last hour", "last", "queue", "task", "error")
+    print_table(head, cells, right=(1, 2))
+
+
+@dead.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@QUEUE
+@GROUP
+@WHERE
+@ALL
+@write_options
+@with_door
+async def retry(
+    door: Door,
+    ids: Sequence[str],
+    queue: str | None,
+    group: str | None,
+    query: str,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Give dead jobs another round of runs: by id, by --group, by --where, or --all."""
+    chosen, wanted = await _chosen(door, ids, queue, group, query, everything)
+    draft = await door.admin.retry(chosen)
+    if draft.total > 1 and not dry_run:
+        await _ask(door, draft, f"Retry {draft.total} dead jobs?", yes)
+    await run_draft(door, draft, wanted, dry_run)
+
+
+@dead.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@QUEUE
+@GROUP
+@WHERE
+@ALL
+@write_options
+@with_door
+async def delete(
+    door: Door,
+    ids: Sequence[str],
+    queue: str | None,
+    group: str | None,
+    query: str,
+    everything: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Delete dead jobs for good: by id, by --group, by --where, or --all."""
+    chosen, wanted = await _chosen(door, ids, queue, group, query, everything)
+    draft = await door.admin.delete(chosen)
+    if draft.total and not dry_run:
+        await _ask(door, draft, f"Delete {draft.total} dead jobs for good?", yes)
+    await run_draft(door, draft, wanted, dry_run)
+
+
+@dead.command()
+@QUEUE
+@WHERE
+@click.option(
+    "-o", "--output", type=click.File("w"), default="-", help="A file; stdout unless given."
+)
+@click.option("--json", "as_json", is_flag=True, hidden=True, help="It is JSON anyway.")
+@with_door
+async def export(door: Door, queue: str | None, query: str, output: IO[str], as_json: bool) -> None:
+    """Write all dead jobs as JSON, one a line."""
+    offset = 0
+    while True:
+        page = await door.admin.jobs(queue, "dead", Window(offset, _STEP), query)
+        found = await asyncio.gather(
+            *(door.deck.job(row.ref.id, queue=row.ref.queue) for row in page.rows)
+        )
+        for job in found:
+            if job is not None:
+                raw = msgspec.json.encode(job_object(job), enc_hook=str)
+                click.echo(raw.decode(), file=output)
+        offset += len(page.rows)
+        if not page.rows:
+            return
+
+
+async def _chosen(
+    door: Door,
+    ids: Sequence[str],
+    queue: str | None,
+    group: str | None,
+    query: str,
+    everything: bool,
+) -> tuple[Sequence[JobRef] | Selection, int]:
+    """Return what a bulk word is about, and how many ids were given (0: a description)."""
+    described = bool(group or query or everything)
+    if bool(ids) == described:
+        raise click.UsageError("give ids, or one of --group, --where and --all")
+    if ids:
+        refs = await references(door, ids)
+        return refs, len(refs)
+    if group and queue is None:
+        queue = await _queue_of(door, group)
+    return Selection("dead", queue, fingerprint=group, query=query), 0
+
+
+async def _queue_of(door: Door, fingerprint: str) -> str:
+    found = [
+        row.queue for row in (await door.admin.errors()).groups if row.fingerprint == fingerprint
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise click.UsageError(f"group {fingerprint} is in {', '.join(found)}; give --queue")
+    raise click.UsageError(f"group {fingerprint} is not known; `qdeck dead groups` lists them")
+
+
+async def _ask(door: Door, draft: Draft, question: str, yes: bool) -> None:
+    """Ask before a draft is started; forget it when the answer is no."""
+    try:
+        confirm(question, yes)
+    except (click.Abort, click.UsageError):
+        await door.admin.discard(draft)
+        raise

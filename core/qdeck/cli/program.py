@@ -1,0 +1,119 @@
+"""The word list of the command line, and the one place that turns errors into lines and codes.
+
+Each word names its module, which is imported when the word is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from qdeck.admin import Denied
+from qdeck.errors import QdeckError
+
+__all__ = ["WORDS", "main", "program"]
+
+#: word -> (module below qdeck.cli, its command, one line for the list of words).
+WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "worker": ("work", "worker", "Run jobs of one or more apps."),
+    "enqueue": ("enqueue", "enqueue", "Enqueue one job by the name of its task."),
+    "queues": ("look", "queues", "List the queues with their counts."),
+    "jobs": ("look", "jobs", "List jobs by queue, state or query."),
+    "job": ("look", "job", "Show one job."),
+    "logs": ("logs", "logs", "Show or follow the log of one job."),
+    "cancel": ("change", "cancel", "Cancel unfinished jobs."),
+    "retry": ("change", "retry", "Give dead or cancelled jobs another round of runs."),
+    "delete": ("change", "delete", "Delete jobs with their records."),
+    "dead": ("dead", "dead", "Look at, retry and delete dead jobs."),
+    "pause": ("change", "pause", "Stop giving out jobs of a queue or of one task in it."),
+    "resume": ("change", "resume", "Take a pause back."),
+    "workers": ("workers", "workers", "List, quiet or stop workers."),
+    "tasks": ("look", "tasks", "List the tasks of each queue."),
+    "stats": ("look", "stats", "Show totals over all queues."),
+    "config": ("local", "config", "Show each setting and where it comes from."),
+    "server": ("local", "server", "Start, stop or show the embedded server."),
+    "demo": ("demo", "demo", "Run real jobs over a tree of files."),
+    "completion": ("local", "completion", "Print the completion script of a shell."),
+}
+
+#: The other spelling of a word: the words that it stands for.
+ALIASES: Final[Mapping[str, str]] = {
+    "queue:work": "worker",
+    "queue:list": "queues",
+    "queue:retry": "retry",
+    "queue:dlq": "dead list",
+}
+
+
+class _Program(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(WORDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        word, _, inner = ALIASES.get(cmd_name, cmd_name).partition(" ")
+        if word not in WORDS:
+            return None
+        module, name, _ = WORDS[word]
+        found: click.Command = getattr(importlib.import_module(f"qdeck.cli.{module}"), name)
+        if inner and isinstance(found, click.Group):
+            return found.commands[inner]
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Words"):
+            formatter.write_dl([(word, line) for word, (_, _, line) in WORDS.items()])
+
+
+@click.group(
+    cls=_Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Without a word, `qdeck` opens the console. `qdeck WORD --help` tells more.",
+)
+@click.version_option(package_name="qdeck", prog_name="qdeck")
+def program() -> None:
+    """Operate qdeck queues from the command line."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 for an error, 2 for wrong usage.
+
+    An error is one line on stderr that says what to do next.
+    """
+    try:
+        code: Any = program.main(
+            args=None if words is None else list(words),
+            prog_name="qdeck",
+            complete_var="_QDECK_COMPLETE",
+            standalone_mode=False,
+        )
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "qdeck"
+        return _fail(f"{error.format_message()} (see {path} --help)", 2)
+    except click.Abort:
+        return _fail("nothing was done", 1)
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read has gone; closing stdout again at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (QdeckError, Denied) as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        return _fail(str(error) or type(error).__name__, 1)
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    click.echo(f"qdeck: {line}", err=True)
+    return code
