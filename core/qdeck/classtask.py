@@ -269,6 +269,7 @@ def bind_class(cls: type[Task], registry: Registry, sender: Sender) -> TaskSpec:
         kind=kind_of(name, is_async, terms.pop("run", None)),
         fn=handle_adapter(wants := _wants_context(name, handle)),
         payload=payload,
+        module=cls.__module__,
         origin=f"{cls.__module__}.{cls.__qualname__}",
         is_async=is_async,
         wants_ctx=wants,

@@ -16,6 +16,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from qdeck import queue as verbs
+from qdeck.backoff import exponential
 from qdeck.connection import Connector, repeat, repeat_sync, retryable
 from qdeck.errors import (
     ConnectionFailed,
@@ -75,6 +76,7 @@ class Deck(TaskDecorators):
         self.lifespan = lifespan
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self.app: str | None = None
+        self.backoff = exponential(base=self.settings.retry_backoff)
         self.shared = shared_keys(self.settings.prefix)
         self._connector: Connector | None = None
         self._announced: set[str] = set()

@@ -237,6 +237,7 @@ def function_spec(function: Callable[..., Any], terms: Mapping[str, Any]) -> Tas
         kind=kind_of(name, is_async, rest.pop("run", None)),
         fn=function,
         payload=Payload(name, struct, keyword),
+        module=function.__module__,
         origin=f"{function.__module__}.{getattr(function, '__qualname__', name)}",
         is_async=is_async,
         wants_ctx=wants_ctx,

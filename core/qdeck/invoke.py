@@ -1,25 +1,24 @@
 """Calling a handler: its middleware around it, its context before its arguments.
 
-Knows nothing of servers and settles; a thread is left to `asyncio` unless an executor is given.
+Knows nothing of servers and settles; a thread is left to `asyncio` unless the caller has its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 from qdeck.context import Context
 from qdeck.task import TaskSpec
 
-__all__ = ["CallNext", "Middleware", "invoke"]
+__all__ = ["CallNext", "InThread", "Middleware", "invoke"]
 
 CallNext = Callable[[], Awaitable[Any]]
 Middleware = Callable[[Context, CallNext], Awaitable[Any]]
+InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 async def invoke(
@@ -28,17 +27,17 @@ async def invoke(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     middleware: Sequence[Middleware] = (),
-    executor: Executor | None = None,
+    in_thread: InThread | None = None,
 ) -> Any:
     """Run one handler to its end and return its value; what it raises is raised.
 
-    The first middleware is the outermost. A plain function runs in a thread of `executor`.
+    The first middleware is the outermost. A plain function runs in a thread, by `in_thread`.
     """
     if not middleware:
-        return await _call(spec, ctx, args, kwargs, executor)
+        return await _call(spec, ctx, args, kwargs, in_thread)
 
     async def innermost() -> Any:
-        return await _call(spec, ctx, args, kwargs, executor)
+        return await _call(spec, ctx, args, kwargs, in_thread)
 
     step: CallNext = innermost
     for layer in reversed(middleware):
@@ -51,16 +50,17 @@ async def _call(
     ctx: Context,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-    executor: Executor | None,
+    in_thread: InThread | None,
 ) -> Any:
     if spec.is_async:
         if spec.wants_ctx:
             return await spec.fn(ctx, *args, **kwargs)
         return await spec.fn(*args, **kwargs)
     call = functools.partial(spec.fn, *((ctx, *args) if spec.wants_ctx else args), **kwargs)
-    loop = asyncio.get_running_loop()
-    context = contextvars.copy_context()
-    value = await loop.run_in_executor(executor, functools.partial(context.run, call))
+    if in_thread is not None:
+        value = await in_thread(call)
+    else:
+        value = await asyncio.to_thread(call)
     if inspect.isawaitable(value):
         value = await value
     return value

@@ -47,7 +47,7 @@ class TaskSpec:
     """Everything a deck knows about one task. `queue`, `max_retries`, `timeout` and `backoff` are
     None where the deck's settings decide.
 
-    `origin` is where the handler is written. `fn` takes a Context first if `wants_ctx`, then what
+    `origin` is where the handler is written, in `module`. `fn` takes a Context first if `wants_ctx`, then what
     `decode` returned; it returns a coroutine if `is_async`. The hooks are the class form's, or
     None.
     """
@@ -57,6 +57,7 @@ class TaskSpec:
     fn: Callable[..., Any]
     payload: Payload
     origin: str = ""
+    module: str = ""
     is_async: bool = False
     wants_ctx: bool = False
     queue: str | None = None

@@ -1,0 +1,59 @@
+"""What any worker does for its queues besides running jobs: trimming and bulk operations.
+
+Promotion of due jobs and the return of lost ones happen in the worker's own turn, when they are due.
+Everything here is bounded a step, and a step that finds much to do is followed by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Final
+
+from qdeck import queue as verbs
+from qdeck.errors import QdeckError
+from qdeck.operation import advance_all
+
+if TYPE_CHECKING:
+    from qdeck.deck import Deck
+
+__all__ = ["Upkeep"]
+
+_log = logging.getLogger("qdeck.worker")
+#: Seconds between looks at a queue that had nothing to do.
+PAUSE: Final = 10.0
+#: Trimming is due at every so many looks.
+TRIM_EVERY: Final = 3
+
+
+class Upkeep:
+    """Keeps the queues of one worker in order until it is cancelled."""
+
+    def __init__(self, deck: Deck, queues: list[str]) -> None:
+        self._deck = deck
+        self._queues = queues
+
+    async def run(self) -> None:
+        """Look after each queue again and again; errors are logged and end nothing."""
+        looks = 0
+        while True:
+            await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
+            looks += 1
+            for queue in self._queues:
+                try:
+                    await self.look(queue, trim=looks % TRIM_EVERY == 1)
+                except QdeckError as error:
+                    _log.warning("upkeep of queue %s: %s", queue, error)
+
+    async def look(self, queue: str, *, trim: bool) -> None:
+        """Do what there is to do for one queue now."""
+        while await advance_all(self._deck, queue):
+            await asyncio.sleep(0)
+        while trim:
+            deleted, logs = await self._deck.execute(
+                verbs.trim(self._deck.keys(queue), self._deck.settings)
+            )
+            if deleted + logs == 0:
+                return
+            await asyncio.sleep(0.002)

@@ -1,0 +1,106 @@
+"""Waiting for work: one blocked connection on the wake markers of the queues that look empty.
+
+In a cluster each queue has its own. Whoever pops a marker must claim, so that the rule at the end of
+that script can put it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from qdeck.connection import Backoff
+
+if TYPE_CHECKING:
+    from qdeck.deck import Deck
+    from qdeck.line import Line, Lines
+
+__all__ = ["MarkerWait"]
+
+_log = logging.getLogger("qdeck.worker")
+
+
+class MarkerWait:
+    """Waits on behalf of one worker; sets `kick` whenever it should look."""
+
+    def __init__(self, deck: Deck, lines: Lines, kick: asyncio.Event) -> None:
+        self._deck = deck
+        self._lines = lines
+        self._kick = kick
+        groups = [[line] for line in lines] if deck.connector.cluster else [list(lines)]
+        self._groups = [_Group(deck, group, kick) for group in groups]
+
+    def begin(self, listen: bool) -> float | None:
+        """Begin to wait where nobody waits yet; returns seconds until something is due, or None."""
+        next_at = self._lines.next_at()
+        left = None if next_at is None else max(next_at - time.monotonic(), 0.0)
+        if listen:
+            for group in self._groups:
+                group.listen(left)
+        return left
+
+    async def close(self) -> None:
+        """End all waits."""
+        for group in self._groups:
+            await group.close()
+
+
+class _Group:
+    """One blocked connection over the markers of some queues of one slot."""
+
+    def __init__(self, deck: Deck, lines: list[Line], kick: asyncio.Event) -> None:
+        self._deck = deck
+        self._lines = lines
+        self._by_key = {line.keys.wake.encode(): line for line in lines}
+        self._kick = kick
+        self._client: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
+
+    def listen(self, left: float | None) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._listen(left))
+
+    async def _listen(self, left: float | None) -> None:
+        block = self._deck.settings.block_timeout
+        if left is not None:
+            block = max(min(block, left), 0.01)
+        try:
+            if self._client is None:
+                self._client = self._deck.connector.blocking_client(
+                    self._deck.settings.block_timeout
+                )
+            found = await self._client.bzpopmin(list(self._by_key), block)
+        except (RedisError, OSError, EOFError) as error:
+            _log.debug("waiting for work: %s", error)
+            await self._drop()
+            await asyncio.sleep(self._backoff.pause())
+            found = None
+        else:
+            self._backoff.reset()
+        if found is not None:
+            line = self._by_key[found[0]]
+            line.popped = line.hot = True
+        elif left is None or block < left:
+            # A lost wake-up costs this much latency, and no job.
+            for line in self._lines:
+                line.hot = True
+        self._kick.set()
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                await client.aclose()
+            except (RedisError, OSError) as error:
+                _log.debug("closing a waiting connection: %s", error)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._drop()
