@@ -32,6 +32,8 @@ __all__ = ["ServerStatus", "SharedServer", "server_status", "start_server", "sto
 
 _PATIENCE = 120.0
 """Seconds that starting, loading or stopping may take before it is an error."""
+_LOST = 3.0
+"""Seconds after which a living server without a socket file is given up."""
 _SOCKET_BYTES = 99
 _LOG_BYTES = 1 << 20
 
@@ -172,13 +174,13 @@ class SharedServer:
     def _start_and_wait(self) -> None:
         launched = False
         end = time.monotonic() + _PATIENCE
-        lost = time.monotonic() + 5.0
+        lost = time.monotonic() + _LOST
         while (state := ping(self.path)) != "up":
             now = time.monotonic()
             if now > end:
                 raise self._trouble(f"does not answer after {_PATIENCE:.0f} s")
             if state != "down":
-                lost = now + 5.0
+                lost = now + _LOST
             elif not self.runs():
                 if launched:
                     raise self._trouble("ended while it started")
@@ -187,7 +189,7 @@ class SharedServer:
             elif now > lost and not Path(self.path).exists():
                 # Somebody deleted the socket of a living server: nobody can reach it any more.
                 self._kill()
-                lost = now + 5.0
+                lost = now + _LOST
             time.sleep(0.005)
 
     def _launch(self) -> bool:
