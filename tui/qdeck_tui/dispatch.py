@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qdeck.admin import Action, Admin, Permission, Target
+from qdeck.admin import Action, Admin, Permission
 from qdeck_tui.actions import Row, Subject
 from qdeck_tui.screens.base import View
 from qdeck_tui.widgets.canvas import Line
@@ -65,7 +65,7 @@ class Dispatch:
         denied = None
         for row in self._by_key.get(key, ()):
             if not row.verbs:
-                if self.handler(row, view) is not None:
+                if row.group == "views" or self.handler(row, view) is not None:
                     return row
                 continue
             found = verb(row)
@@ -83,7 +83,7 @@ def permitted(admin: Admin, row: Row, subject: Subject) -> tuple[Action, Permiss
     target = next((t for t in subject.targets if isinstance(t, row.on)), None)
     if target is None:
         return None
-    known: Mapping[Action, Permission] = admin.actions(_as_target(target))
+    known: Mapping[Action, Permission] = admin.actions(target)
     denied = None
     for verb in row.verbs:
         permission = known.get(verb)
@@ -93,10 +93,6 @@ def permitted(admin: Admin, row: Row, subject: Subject) -> tuple[Action, Permiss
             return verb, permission
         denied = denied or (verb, permission)
     return denied
-
-
-def _as_target(target: Target) -> Target:
-    return target
 
 
 def show_key(key: str) -> str:

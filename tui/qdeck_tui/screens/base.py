@@ -19,7 +19,7 @@ from qdeck_tui.widgets.pane import Pane
 from qdeck_tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from qdeck_tui.local import Supervisor
+    from qdeck_tui.local import StartRequest, Supervisor
     from qdeck_tui.options import Options
     from qdeck_tui.poller import LogRead, Read
 
@@ -34,6 +34,7 @@ class Console(Protocol):
     options: Options
     zone: tzinfo
     supervisor: Supervisor | None
+    last_start: StartRequest | None
 
     @property
     def now(self) -> datetime:
@@ -91,6 +92,18 @@ class Console(Protocol):
 
     def close_sheet(self) -> None:
         """Take the sheet away."""
+        ...
+
+    def update_sheet(self) -> None:
+        """Draw the sheet again."""
+        ...
+
+    def scroll_sheet(self, by: int) -> None:
+        """Scroll the sheet."""
+        ...
+
+    def copy(self, label: str, text: str) -> None:
+        """Send text to the clipboard, and show it."""
         ...
 
     def changed(self) -> None:

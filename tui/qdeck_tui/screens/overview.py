@@ -20,7 +20,7 @@ from qdeck.admin import (
 )
 from qdeck_tui.format import clock, count, plural, wrap
 from qdeck_tui.poller import Read
-from qdeck_tui.screens.base import Parts, View, take
+from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import (
     group_columns,
     group_match,
@@ -30,6 +30,7 @@ from qdeck_tui.screens.columns import (
     queue_match,
     queue_worst,
 )
+from qdeck_tui.screens.lists import ListView
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.pane import TextPane
@@ -44,7 +45,7 @@ SIGNS = {
 }
 
 
-class OverviewView(View):
+class OverviewView(ListView):
     """The first screen."""
 
     view_id = "overview"
@@ -103,23 +104,7 @@ class OverviewView(View):
             self.failures.show(cast("ErrorGroups", parts["errors"]).groups)
         if "running" in parts and take(self.longest, parts["running"]):
             self.longest.show(cast("Page", parts["running"]).rows)
-        self._titles()
-
-    def _titles(self) -> None:
-        for table in (self.queues, self.failures, self.longest):
-            words = [table.span()] if table.loaded else []
-            if table is self.queues:
-                words.append(f"sort: {table.order_name}")
-            if table.needle:
-                words.append(f"filter: {table.needle}")
-            if table.marked:
-                words.append(table.marked_words())
-            table.note = "  ".join(words)
-            table.redraw()
-
-    def moved(self) -> None:
-        """Say marks and place in the titles."""
-        self._titles()
+        self.retitle()
 
     def _judge(self, snapshot: Snapshot, operations: object) -> None:
         verdict = snapshot.verdict

@@ -15,6 +15,9 @@ from qdeck_tui.widgets.canvas import Canvas, Line, Span
 
 __all__ = ["Footer", "Header", "HeaderState", "Status", "Tabs"]
 
+# How many hints at the end of the footer stay longest: prompt, help, and the way out.
+ALWAYS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class HeaderState:
@@ -142,12 +145,12 @@ class Footer(Canvas):
         self.redraw()
 
     def draw(self, cells: int, height: int) -> Sequence[Line]:
-        """Return the one line; the last hints go first when there is no room."""
+        """Return the one line; without room the hints before the last few go first."""
         if self.typing is not None:
             return [self.typing]
         kept = list(self.hints)
         while kept and sum(len(k) + len(label) + 3 for k, label in kept) > cells:
-            kept.pop(-3 if len(kept) > 3 else -1)
+            kept.pop(-1 - ALWAYS if len(kept) > ALWAYS else -1)
         line: list[Span] = [(" ", "")]
         for key, label in kept:
             line += [(key, "key"), (f" {label}  ", "")]

@@ -75,7 +75,7 @@ class TextPane(Pane):
         self._text: list[Line] = []
         self.top = 0
         self.wrapped = False
-        self._length = 0
+        self.length = 0
 
     def show(self, lines: Sequence[Line]) -> None:
         """Replace the text; the scroll position stays as far as there is text."""
@@ -85,10 +85,10 @@ class TextPane(Pane):
     def body(self, width: int, height: int) -> Sequence[Line]:
         """Return the visible part."""
         if not self._text:
-            self._length = 0
+            self.length = 0
             return self.hint(width)
         lines = self._wrap(width) if self.wrapped else self._text
-        self._length = len(lines)
+        self.length = len(lines)
         self.top = max(0, min(self.top, len(lines) - height))
         return lines[self.top : self.top + height]
 
@@ -102,11 +102,11 @@ class TextPane(Pane):
         return lines
 
     @property
-    def _page(self) -> int:
+    def page(self) -> int:
         return max(1, self.size.height - (1 if self.titled else 0))
 
     def _scroll(self, to: int) -> None:
-        self.top = max(0, min(to, self._length - self._page))
+        self.top = max(0, min(to, self.length - self.page))
         self.redraw()
 
     def do_down(self) -> None:
@@ -123,23 +123,23 @@ class TextPane(Pane):
 
     def do_bottom(self) -> None:
         """Scroll to the last line."""
-        self._scroll(self._length)
+        self._scroll(self.length)
 
     def do_page_down(self) -> None:
         """Scroll a page down."""
-        self._scroll(self.top + self._page)
+        self._scroll(self.top + self.page)
 
     def do_page_up(self) -> None:
         """Scroll a page up."""
-        self._scroll(self.top - self._page)
+        self._scroll(self.top - self.page)
 
     def do_half_down(self) -> None:
         """Scroll half a page down."""
-        self._scroll(self.top + self._page // 2)
+        self._scroll(self.top + self.page // 2)
 
     def do_half_up(self) -> None:
         """Scroll half a page up."""
-        self._scroll(self.top - self._page // 2)
+        self._scroll(self.top - self.page // 2)
 
     def words(self) -> str:
         """Return the whole text, for copying."""

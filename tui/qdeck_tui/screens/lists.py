@@ -1,0 +1,106 @@
+"""What views with lists share: filter, copy, titles that tell marks, what a verb acts on."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from qdeck.admin import JobRow, Selection, Target
+from qdeck_tui.actions import Subject
+from qdeck_tui.screens.base import View
+from qdeck_tui.widgets.listing import Listing
+
+__all__ = ["ListView"]
+
+
+class ListView(View):
+    """A view whose panes are lists. `filtered` is the list that `/` filters, the active one by
+    default.
+    """
+
+    def lists(self) -> list[Listing[Any]]:
+        """Return the lists of this view."""
+        return [pane for pane in self.panes if isinstance(pane, Listing)]
+
+    def filtered(self) -> Listing[Any] | None:
+        """Return the list that a filter goes to."""
+        return self.pane if isinstance(self.pane, Listing) else None
+
+    def selection(self, table: Listing[Any]) -> Selection | None:
+        """Return what a window list stands for when all of it is marked."""
+        return None
+
+    def retitle(self) -> None:
+        """Say in each title how many rows there are, their order, the filter and the marks."""
+        for table in self.lists():
+            words = [table.span()] if table.loaded else []
+            if table.active:
+                words.append(f"sort: {table.order_name}")
+            if table.needle:
+                words.append(f"filter: {table.needle}")
+            if table.marked:
+                words.append(table.marked_words())
+            table.note = "  ".join(words)
+            table.redraw()
+
+    def moved(self) -> None:
+        """Let the titles follow."""
+        self.retitle()
+
+    def subject(self) -> Subject | None:
+        """Return the marks, all of a window list, or the row under the cursor."""
+        table = self.pane
+        if isinstance(table, Listing) and table.everything:
+            chosen = self.selection(table)
+            first = table.current or next(iter(table.rows), None)
+            if chosen is not None and first is not None:
+                return Subject((cast("Target", first),), chosen, table.total, _scope(chosen))
+        return super().subject()
+
+    # Rows of the action table
+
+    def do_filter(self) -> None:
+        """Type a filter; whole lists follow while it is typed, windows on Enter."""
+        table = self.filtered()
+        if table is None:
+            return
+        before = table.needle
+
+        def changed(text: str) -> None:
+            if table.whole:
+                table.set_filter(text)
+
+        self.desk.ask("/", before, changed, table.set_filter, lambda: table.set_filter(before))
+
+    def do_copy(self) -> None:
+        """Choose what to copy of the row under the cursor."""
+        from qdeck_tui.widgets.menu import CopyMenu
+
+        table = self.pane
+        row: Any = table.current if isinstance(table, Listing) else None
+        if row is None or not isinstance(table, Listing):
+            self.desk.say("nothing to copy here", "warn")
+            return
+        choices: list[tuple[str, str, str]] = []
+        if isinstance(row, JobRow):
+            choices = [("i", "id", row.ref.id), ("t", "task", row.task),
+                       ("a", "arguments, as shown", row.args)]  # fmt: skip
+            if row.error:
+                choices.append(("e", "error", row.error))
+        else:
+            choices = [("n", "name", table.ident(row))]
+        words = "  ".join(_text(column.cell(row)).strip() for column in table.columns)
+        choices.append(("r", "row", words))
+        self.desk.open_sheet(CopyMenu(choices, self.desk))
+
+
+def _text(cell: object) -> str:
+    return cell if isinstance(cell, str) else cast("tuple[str, str]", cell)[0]
+
+
+def _scope(selection: Selection) -> str:
+    words: list[str] = [selection.state]
+    if selection.queue:
+        words.append(f"in {selection.queue}")
+    if selection.query:
+        words.append(f"matching {selection.query}")
+    return " ".join(words)

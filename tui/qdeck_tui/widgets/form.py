@@ -1,0 +1,155 @@
+"""A form of a few fields: Tab moves, Space turns a choice, Ctrl+X submits, Esc on a changed form
+asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from qdeck_tui.format import wrap
+from qdeck_tui.widgets.canvas import Line
+from qdeck_tui.widgets.field import Field
+
+__all__ = ["Choice", "Form", "Text"]
+
+
+@dataclass(slots=True)
+class Text:
+    """A field of text. `check` returns what is wrong with it, empty when nothing is."""
+
+    name: str
+    label: str
+    field: Field = field(default_factory=Field)
+    check: Callable[[str], str] = lambda text: ""
+
+    @property
+    def value(self) -> str:
+        """What stands in it."""
+        return self.field.text.strip()
+
+
+@dataclass(slots=True)
+class Choice:
+    """One of a few words."""
+
+    name: str
+    label: str
+    options: tuple[tuple[str, str], ...]
+    at: int = 0
+
+    @property
+    def value(self) -> str:
+        """The word that is chosen."""
+        return self.options[self.at][0]
+
+
+class Form:
+    """Fields of which one has the focus. `done` gets the values once they are all right."""
+
+    def __init__(
+        self,
+        title: str,
+        fields: Sequence[Text | Choice],
+        notes: Callable[[dict[str, str]], Sequence[str]],
+        *,
+        changed: Callable[[], None],
+        done: Callable[[dict[str, str]], None],
+        closed: Callable[[], None],
+    ) -> None:
+        self.title = title
+        self.fields = tuple(fields)
+        self.problem = ""
+        self._notes = notes
+        self._changed, self._done, self._closed = changed, done, closed
+        self._at = 0
+        self._touched = False
+        self._leaving = False
+        self._select()
+
+    def _select(self) -> None:
+        here = self.fields[self._at]
+        if isinstance(here, Text):
+            here.field.put(here.field.text, fresh=True)
+
+    def values(self) -> dict[str, str]:
+        """Return what stands in the fields."""
+        return {each.name: each.value for each in self.fields}
+
+    def fail(self, problem: str) -> None:
+        """Say what is wrong; the form stays open."""
+        self.problem = problem
+        self._changed()
+
+    def press(self, key: str, character: str | None) -> None:
+        """Take a key; every one ends here."""
+        here = self.fields[self._at]
+        leaving, self._leaving = self._leaving, False
+        if key == "escape":
+            if self._touched and not leaving:
+                self._leaving = True
+                self.problem = "changed: Esc again drops it, any other key goes on"
+            else:
+                self._closed()
+                return
+        elif key == "ctrl+x":
+            self._submit()
+            return
+        elif key in ("tab", "down", "enter", "shift+tab", "up"):
+            step = -1 if key in ("shift+tab", "up") else 1
+            self._at = (self._at + step) % len(self.fields)
+            self._select()
+        elif isinstance(here, Choice):
+            if key in ("space", "right", "left"):
+                step = -1 if key == "left" else 1
+                here.at = (here.at + step) % len(here.options)
+                self._touched = True
+        elif here.field.press(key, character):
+            self._touched = True
+            self.problem = ""
+        self._changed()
+
+    def paste(self, text: str) -> None:
+        """Put pasted text into the field."""
+        here = self.fields[self._at]
+        if isinstance(here, Text):
+            here.field.insert(text)
+            self._touched = True
+            self._changed()
+
+    def _submit(self) -> None:
+        for at, each in enumerate(self.fields):
+            wrong = each.check(each.value) if isinstance(each, Text) else ""
+            if wrong:
+                self._at = at
+                self._select()
+                self.fail(f"{each.label}: {wrong}")
+                return
+        self._done(self.values())
+
+    def lines(self, cells: int) -> Sequence[Line]:
+        """Return the fields, what the choices mean, and what is wrong."""
+        lines: list[Line] = []
+        room = max(8, cells - 16)
+        for at, each in enumerate(self.fields):
+            here = at == self._at
+            head = ((">" if here else " ", "bold"), (f" {each.label:<11}", "bold" if here else ""))
+            if isinstance(each, Text):
+                lines.append((*head, ("[", "dim"), *each.field.spans(room, here), ("]", "dim")))
+                continue
+            spans: list[tuple[str, str]] = []
+            for place, (_, label) in enumerate(each.options):
+                sign = "(o)" if place == each.at else "( )"
+                style = "bold" if place == each.at else "dim"
+                spans += [(f"{sign} {label}  ", style)]
+            lines.append((*head, *spans))
+        lines.append(())
+        for note in self._notes(self.values()):
+            lines += [((part, "dim"),) for part in wrap(note, cells)]
+        if self.problem:
+            lines += [((part, "bad"),) for part in wrap(self.problem, cells)]
+        return lines
+
+    def hints(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys for the footer."""
+        return (("Ctrl+X", "go"), ("Tab", "field"), ("Space", "choose"), ("Esc", "close"))
