@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from qdeck.errors import SettingsError
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
+    from qdeck.worker import Worker
 
 __all__ = ["load_apps", "worker"]
 
@@ -88,8 +90,8 @@ def worker(
         level=log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    code: Any = _run(made.run())
-    return code if isinstance(code, int) else 0
+    _run(_serve(deck, made))
+    return 0
 
 
 def load_apps(apps: Sequence[str]) -> Deck:
@@ -143,11 +145,23 @@ def _words(
     return words
 
 
-def _run(coroutine: Any) -> Any:
-    """Run a worker on uvloop where it is installed."""
+async def _serve(deck: Deck, made: Worker) -> None:
+    """Run a worker until it ends or a signal stops it; the second signal forces it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, made.stop_soon)
+    try:
+        await made.run()
+    finally:
+        await deck.close()
+
+
+def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop where it is installed."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(coroutine)
+        asyncio.run(coroutine)
+        return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(coroutine)
+        runner.run(coroutine)
