@@ -49,6 +49,9 @@ ALIASES: Final[Mapping[str, str]] = {
     "queue:dlq": "dead list",
 }
 
+#: The exit code after Ctrl+C.
+INTERRUPTED: Final = 130
+
 
 class _Program(click.Group):
     """A group whose commands are imported when they are used."""
@@ -96,7 +99,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "qdeck"
         return _fail(f"{error.format_message()} (see {path} --help)", 2)
-    except click.Abort:
+    except click.Abort as error:
+        # click turns Ctrl+C into this as well.
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return INTERRUPTED
         return _fail("nothing was done", 1)
     except click.ClickException as error:
         return _fail(error.format_message(), error.exit_code)
@@ -108,8 +114,6 @@ def main(words: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except OSError as error:
         return _fail(str(error) or type(error).__name__, 1)
-    except KeyboardInterrupt:
-        return 130
     return code if isinstance(code, int) else 0
 
 
