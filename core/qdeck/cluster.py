@@ -65,6 +65,13 @@ class ClusterLane:
             raise one
         return one, two
 
+    async def call_everywhere(self, *words: Word) -> list[Any]:
+        """Sends one command to every primary; returns a reply each, errors as values."""
+        await self._client.initialize()
+        nodes = self._client.get_primaries()
+        calls = [self._client.execute_command(*words, target_nodes=[node]) for node in nodes]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
     async def aclose(self) -> None:
         """Closes the connections; a later call opens new ones."""
         await self._client.aclose()
@@ -115,6 +122,17 @@ class ClusterSyncLane:
             raise one
         return one, two
 
+    def call_everywhere(self, *words: Word) -> list[Any]:
+        """Sends one command to every primary; returns a reply each, errors as values."""
+        client = self._client()
+        replies: list[Any] = []
+        for node in client.get_primaries():
+            try:
+                replies.append(client.execute_command(*words, target_nodes=[node]))
+            except errors.ResponseError as error:
+                replies.append(error)
+        return replies
+
     def close(self) -> None:
         """Closes the connections; a later call opens new ones."""
         with self._mutex:
@@ -160,5 +178,5 @@ def _key_of(words: Command) -> Any:
 def _raw(callbacks: Any) -> None:
     """Has a cluster client answer like the server, except to its own questions."""
     for name in list(callbacks):
-        if not str(name).upper().startswith(("CLUSTER", "COMMAND", "INFO")):
+        if not str(name).upper().startswith(("CLUSTER", "COMMAND")):
             del callbacks[name]

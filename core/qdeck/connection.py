@@ -10,7 +10,6 @@ import asyncio
 import os
 import threading
 import weakref
-from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -28,6 +27,7 @@ from qdeck.cluster import ClusterLane, ClusterSyncLane
 from qdeck.dial import Dial
 from qdeck.durability import Confirmer, Confirming, ConfirmingSync
 from qdeck.errors import QdeckError, SettingsError
+from qdeck.facts import QUESTIONS, ServerFacts, facts_from, judge
 from qdeck.failures import RETRYABLE, Backoff, repeat, repeat_sync, retryable, translate
 from qdeck.lane import Lane, SyncLane, WireLane, WireSyncLane
 from qdeck.private import PrivateServer
@@ -48,26 +48,6 @@ __all__ = [
     "retryable",
     "translate",
 ]
-
-_OLDEST = {"redis": (6, 2), "valkey": (7, 2)}
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """What a server said about itself; empty texts where its user may not ask.
-
-    `persistence` is `append-only file`, `snapshots` or `none`.
-    """
-
-    family: str = ""
-    version: tuple[int, ...] = ()
-    policy: str = ""
-    persistence: str = ""
-    replicas: int = 0
-
-    def __str__(self) -> str:
-        name = f"{self.family.capitalize()} {'.'.join(map(str, self.version))}"
-        return name if self.version else "a server of unknown version"
 
 
 class Connector:
@@ -186,32 +166,21 @@ class Connector:
 
     async def check(self) -> ServerFacts:
         """Asks the server now for version, eviction policy and persistence, and judges them."""
+        lane = self.lane()
         try:
-            client = self.client()
-            if isinstance(client, redis.asyncio.RedisCluster):
-                await client.initialize()
-                info = await client.info(target_nodes=client.get_primaries())
-            else:
-                info = await client.info()
-        except errors.NoPermissionError:
-            info = {}
+            answers = [await lane.call_everywhere(*words) for words in QUESTIONS]
         except (errors.RedisError, OSError, EOFError) as error:
             raise self.translate(error) from error
-        return self._judge(info)
+        return self._judge(answers)
 
     def check_sync(self) -> ServerFacts:
         """Like `check`, without an event loop."""
+        lane = self.sync_lane()
         try:
-            client = self.sync_client()
-            if isinstance(client, redis.RedisCluster):
-                info: Any = client.info(target_nodes=client.get_primaries())
-            else:
-                info = client.info()
-        except errors.NoPermissionError:
-            info = {}
+            answers = [lane.call_everywhere(*words) for words in QUESTIONS]
         except (errors.RedisError, OSError, EOFError) as error:
             raise self.translate(error) from error
-        return self._judge(info)
+        return self._judge(answers)
 
     def translate(self, error: BaseException) -> QdeckError:
         """Returns the error in qdeck's words, with this server's masked address."""
@@ -246,24 +215,14 @@ class Connector:
         if server is not None:
             server.release(self)
 
-    def _judge(self, info: dict[str, Any]) -> ServerFacts:
-        """Checks the answers of one server, or of a cluster's primaries by name."""
-        nodes = list(info.values()) if self.cluster else [info]
-        facts = [_facts_of(node) for node in nodes if node]
-        for fact in facts:
-            oldest = _OLDEST[fact.family]
-            if fact.version < oldest:
-                needed = ".".join(map(str, oldest))
-                raise SettingsError(
-                    f"{self.address} is {fact}; qdeck needs {fact.family.capitalize()} {needed} or "
-                    "newer"
-                )
-            if fact.policy not in ("", "noeviction") and not self.settings.allow_eviction:
-                raise SettingsError(
-                    f"{self.address} has maxmemory-policy {fact.policy}, which deletes jobs when "
-                    "memory runs out; set it to noeviction, or allow_eviction = true here"
-                )
-        self._facts = min(facts, key=lambda fact: fact.version, default=ServerFacts())
+    def _judge(self, answers: list[list[Any]]) -> ServerFacts:
+        for reply in (reply for replies in answers for reply in replies):
+            if isinstance(reply, Exception) and not isinstance(reply, errors.NoPermissionError):
+                if isinstance(reply, errors.ResponseError) and "unknown command" in str(reply):
+                    continue
+                raise self.translate(reply) from reply
+        facts = [facts_from(info, save) for info, save in zip(*answers, strict=True)]
+        self._facts = judge(facts, self.address, self.settings.allow_eviction)
         return self._facts
 
     def _async(self, timeout: float) -> AsyncClient:
@@ -306,20 +265,3 @@ class Connector:
             self._sync = self._sync_lane = None
             self._facts = None
             self._pid = os.getpid()
-
-
-def _facts_of(info: dict[str, Any]) -> ServerFacts:
-    family = "valkey" if "valkey_version" in info else "redis"
-    version = str(info.get("valkey_version") or info.get("redis_version") or "0")
-    persistence = "none"
-    if info.get("aof_enabled"):
-        persistence = "append-only file"
-    elif int(info.get("rdb_saves", 0)) or int(info.get("rdb_last_save_time", 0)) > 0:
-        persistence = "snapshots"
-    return ServerFacts(
-        family,
-        tuple(int(part) for part in version.split(".")[:3] if part.isdigit()),
-        str(info.get("maxmemory_policy", "")),
-        persistence,
-        int(info.get("connected_slaves", 0)),
-    )

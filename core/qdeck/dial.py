@@ -12,6 +12,8 @@ import socket
 import ssl
 from typing import Any
 
+from redis import exceptions as errors
+
 from qdeck.address import Address
 from qdeck.clients import ABSENT, SOCKET_TIMEOUT, LocalServer, sentinel, sync_sentinel
 from qdeck.wire import SyncWire, Wire
@@ -32,9 +34,15 @@ class Dial:
         self._patience = patience if isinstance(patience, float) else SOCKET_TIMEOUT
 
     async def open(self) -> Wire:
-        """Returns a wire that is logged in; raises errors of redis-py and OSError."""
-        async with asyncio.timeout(self._patience + (60.0 if self._server else 0.0)):
-            wire = await self._connect()
+        """Returns a wire that is logged in; raises errors of redis-py."""
+        try:
+            # A local server may have to be started first, and to load what it holds.
+            async with asyncio.timeout(None if self._server else self._patience):
+                wire = await self._connect()
+        except TimeoutError:
+            raise errors.TimeoutError(f"no connection within {self._patience:g} s") from None
+        except OSError as error:
+            raise errors.ConnectionError(str(error)) from error
         try:
             for reply in [wire.call(*words) for words in self._greeting()]:
                 await reply
@@ -45,12 +53,23 @@ class Dial:
 
     def open_sync(self) -> SyncWire:
         """The same, blocking."""
-        connection = self._connect_sync()
+        try:
+            connection = self._connect_sync()
+        except TimeoutError:
+            raise errors.TimeoutError(f"no connection within {self._patience:g} s") from None
+        except OSError as error:
+            raise errors.ConnectionError(str(error)) from error
         try:
             connection.settimeout(self.timeout)
             wire = SyncWire(connection)
             for words in self._greeting():
                 wire.call(*words)
+        except TimeoutError:
+            connection.close()
+            raise errors.TimeoutError(f"no answer within {self.timeout:g} s") from None
+        except OSError as error:
+            connection.close()
+            raise errors.ConnectionError(f"the connection was lost ({error})") from error
         except BaseException:
             connection.close()
             raise

@@ -30,19 +30,19 @@ RETRYABLE: tuple[type[BaseException], ...] = (
     errors.MovedError,
     errors.AskError,
     errors.RedisClusterException,
-    errors.InvalidResponse,
     OSError,
     EOFError,
 )
 """Errors that pass: after one of these a call that may be repeated is worth repeating."""
 
 _HOPELESS = (errors.AuthenticationError, errors.AuthorizationError)
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _PASSING = ("BUSY ", "UNBLOCKED", "NOREPLICAS", "NOGOODSLAVE", "MASTERDOWN", "LOADING")
 
 
 def retryable(error: BaseException) -> bool:
     """Whether the same call may succeed a little later."""
-    if isinstance(error, _HOPELESS):
+    if isinstance(error, _HOPELESS) or _UNTRUSTED in str(error):
         return False
     if isinstance(error, RETRYABLE):
         return True
@@ -113,6 +113,16 @@ def translate(error: BaseException, address: str, secrets: tuple[str, ...] = ())
         return ReadOnly(
             f"{address} does not permit this to the user of the URL ({said}); "
             "use a user whose ACL allows it"
+        )
+    if _UNTRUSTED in said:
+        return ConnectionFailed(
+            f"the certificate of {address} is not trusted ({said}); name its authority with "
+            "ssl_ca_certs in the URL"
+        )
+    if isinstance(error, errors.InvalidResponse):
+        return ConnectionFailed(
+            f"{address} does not speak the Redis protocol ({said}); check host and port, and "
+            "rediss:// for TLS"
         )
     if isinstance(error, errors.AuthenticationError):
         return ConnectionFailed(f"{address} refused the login ({said}); check user and password")

@@ -40,6 +40,9 @@ class Lane(Protocol):
     async def call_pair(self, first: Command, second: Command) -> tuple[Any, Any]:
         """Sends two commands over one connection; raises the first one's error only."""
 
+    async def call_everywhere(self, *words: Word) -> list[Any]:
+        """Sends one command to every primary; returns a reply each, errors as values."""
+
     async def aclose(self) -> None:
         """Closes the connection; a later call opens a new one."""
 
@@ -55,6 +58,9 @@ class SyncLane(Protocol):
 
     def call_pair(self, first: Command, second: Command) -> tuple[Any, Any]:
         """Sends two commands over one connection; raises the first one's error only."""
+
+    def call_everywhere(self, *words: Word) -> list[Any]:
+        """Sends one command to every primary; returns a reply each, errors as values."""
 
     def close(self) -> None:
         """Closes the idle connections; a later call opens a new one."""
@@ -95,6 +101,10 @@ class WireLane:
         if isinstance(one, BaseException):
             raise one
         return one, two
+
+    async def call_everywhere(self, *words: Word) -> list[Any]:
+        """Sends one command to the one server there is."""
+        return await self.call_many([words])
 
     async def aclose(self) -> None:
         """Closes the connection; a later call opens a new one."""
@@ -166,6 +176,10 @@ class WireSyncLane:
         if isinstance(one, BaseException):
             raise one
         return one, two
+
+    def call_everywhere(self, *words: Word) -> list[Any]:
+        """Sends one command to the one server there is."""
+        return self.call_many([words])
 
     def close(self) -> None:
         """Closes the idle connections; a later call opens a new one."""
