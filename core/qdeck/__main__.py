@@ -6,8 +6,9 @@ import os
 import sys
 
 from qdeck.cli import main
+from qdeck.ending import leave
 from qdeck.lifeline import hold
 
 if __name__ == "__main__":
     hold(os.environ)
-    sys.exit(main())
+    sys.exit(leave(main()))

@@ -22,8 +22,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
         return launch(words)
     from qdeck.cli import main as command_line
+    from qdeck.ending import leave
 
-    return command_line(words)
+    return leave(command_line(words))
 
 
 def _wants_console(words: Sequence[str]) -> bool:

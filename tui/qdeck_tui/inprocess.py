@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import sys
 import threading
+import time
 import traceback
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,15 +19,14 @@ from qdeck_tui.local import LocalWorker, StartRequest
 from qdeck_tui.output import OutputLog
 
 if TYPE_CHECKING:
-    from qdeck.worker import Worker
-
     from qdeck.deck import Deck
+    from qdeck.worker import Worker
 
 __all__ = ["ThreadWorker"]
 
 SWITCH = 0.0005
 STARTING = 15.0
-MARGIN = 5.0
+MARGIN = 4.0
 
 
 class _ShortTurns:
@@ -66,15 +64,15 @@ class ThreadWorker:
         self._deck = deck
         self._worker: Worker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._started: Future[None] = Future()
         self._state = "starting"
+        self._failure = ""
         self._since = datetime.now(UTC)
         self._thread = threading.Thread(target=self._run, name=f"qdeck-{name}", daemon=True)
 
     @property
     def ended(self) -> bool:
         """Whether it runs no more."""
-        return self._started.done() and not self._thread.is_alive()
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     def seen(self) -> LocalWorker:
         """Return the worker as it is now."""
@@ -88,17 +86,24 @@ class ThreadWorker:
             started_at=self._since,
             on_exit="stop",
             id=worker.id if worker is not None else "",
-            running=worker.running if worker is not None and not self.ended else 0,
+            running=len(worker.held()) if worker is not None and not self.ended else 0,
         )
 
     def start(self) -> None:
-        """Start the thread and wait until the worker runs; raises ValueError with one line."""
+        """Start the thread and wait until the worker serves; raises ValueError with one line."""
         self._thread.start()
-        try:
-            self._started.result(STARTING)
-        except NotYet:
+        end = time.monotonic() + STARTING
+        while self._thread.is_alive() and time.monotonic() < end:
+            # It has its executor once the server has answered and the app's lifespan has begun.
+            # This is looked at from here, since its first job may block its loop.
+            if hasattr(self._worker, "executor"):
+                self._state = "running"
+                return
+            time.sleep(0.01)
+        if self._thread.is_alive():
             self.stop(0.0)
-            raise ValueError(f"the worker did not start within {STARTING:g} s") from None
+            raise ValueError(f"the worker did not start within {STARTING:g} s")
+        raise ValueError(self._failure or "the worker ended before it served")
 
     def stop(self, grace: float) -> None:
         """Stop claiming, wait up to `grace` seconds for what runs, give the rest back, and end."""
@@ -107,50 +112,56 @@ class ThreadWorker:
             return
         self._state = "stopping"
         with contextlib.suppress(RuntimeError):
-            asyncio.run_coroutine_threadsafe(worker.stop(grace), loop)
+            worker.grace = grace
+            asyncio.run_coroutine_threadsafe(worker.stop(force=grace <= 0), loop)
         self.wait(grace + MARGIN)
 
     def wait(self, patience: float) -> None:
         """Wait for the end; a handler that blocks the loop can outlast any patience."""
         self._thread.join(patience)
-        if self._thread.is_alive():
+        if self._thread.is_alive() and self._state != "stuck":
             self._state = "stuck"
-            self.output.add(
-                [f"{self.name}: a handler does not end; its jobs return by their lease"]
-            )
+            self.output.add([f"{self.name}: a handler blocks the worker and does not end"])
 
     def _run(self) -> None:
-        """Run the worker to its end; what goes wrong is a line of its output."""
+        """Run the worker to its end; what goes wrong is lines of the output."""
         try:
             with _turns, asyncio.Runner(loop_factory=_new_loop()) as runner:
                 runner.run(self._serve())
             self._state = "ended"
         except Exception as error:
             self._state = f"failed: {type(error).__name__}"
-            lines = traceback.format_exception(error)
-            self.output.add([f"{self.name}: {line}" for line in "".join(lines).splitlines()])
-            if not self._started.done():
-                self._started.set_exception(ValueError(_one_line(error)))
-        finally:
-            if not self._started.done():
-                self._started.set_exception(ValueError("the worker ended before it had begun"))
+            self._failure = str(error).strip().split("\n")[0] or type(error).__name__
+            lines = "".join(traceback.format_exception(error)).splitlines()
+            self.output.add([f"{self.name}: {line}" for line in lines])
 
     async def _serve(self) -> None:
         """Serve until told to stop, then close what this loop had open."""
         request = self.request
         self._loop = asyncio.get_running_loop()
-        worker = self._deck.worker(request.queues or None, request.concurrency)
-        self._worker = worker
-        running = asyncio.ensure_future(worker.run())
+        self._worker = self._deck.worker(
+            request.queues or None, request.concurrency, in_console=True
+        )
         try:
-            # An app or a server that is not usable shows at once.
-            await asyncio.wait([running], timeout=0.2)
-            if not running.done():
-                self._state = "running"
-                self._started.set_result(None)
-            await running
+            await self._worker.run()
         finally:
             await self._deck.connector.aclose()
+
+    def give_back(self) -> None:
+        """Give back what a blocked loop cannot, from outside of it; the process is about to end."""
+        from qdeck import queue
+        from qdeck.record import Settle
+
+        worker, deck = self._worker, self._deck
+        if worker is None or self.ended:
+            return
+        for run in worker.held():
+            if not run.settled:
+                settle = Settle(run.id, run.fence, "b", run.spec.name)
+                command = queue.work(
+                    deck.keys(run.queue), f"{worker.id}:end", 1, 0, deck.settings.lease, [settle]
+                )
+                deck.execute_sync(command, patience=1.0)
 
 
 def _new_loop() -> type[asyncio.AbstractEventLoop] | None:
@@ -161,8 +172,3 @@ def _new_loop() -> type[asyncio.AbstractEventLoop] | None:
         return None
     found: type[asyncio.AbstractEventLoop] = uvloop.Loop
     return found
-
-
-def _one_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return text or type(error).__name__

@@ -11,7 +11,6 @@ import gc
 import logging
 import os
 import sys
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING
 from qdeck_tui.choices import Choices, read_choices
 from qdeck_tui.output import OutputLog
 from qdeck_tui.terminal import Terminal, needs_ascii, prepare_environment, refusal
+from qdeck_tui.tour import REQUEST, Tour
 
 if TYPE_CHECKING:
     from qdeck.admin import Admin
     from qdeck.settings import Settings
     from qdeck_tui.options import Options
     from qdeck_tui.supervisor import LocalWorkers
-    from qdeck_tui.tour import Tour
 
 __all__ = ["launch"]
 
@@ -55,7 +54,7 @@ def launch(words: Sequence[str]) -> int:
         )
     prepare_environment(os.environ)
     options = _options(chosen, settings, read_choices(config), config)
-    return _Console(options, demo=bool(chosen.demo), seed=chosen.seed).run()
+    return _Console(options, Tour(chosen.seed, chosen.root) if chosen.demo else None).run()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--plain", action="store_true", help="no boxes; the cursor shows the row")
     parser.add_argument("--theme", metavar="NAME", help="dark, light, high-contrast, ...")
     parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
-    parser.add_argument("--seed", type=int, default=1, help="of the demo's jobs")
+    parser.add_argument("--seed", type=int, default=1, help="decides the demo's jobs")
+    parser.add_argument("--root", type=Path, help="a tree of Python sources for the demo")
     return parser
 
 
@@ -87,8 +87,6 @@ def _options(
         concurrency=settings.max_concurrent,
     )
     if chosen.demo:
-        from qdeck_tui.tour import REQUEST
-
         start = REQUEST
     return Options(
         ascii=chosen.ascii or needs_ascii(os.environ),
@@ -108,19 +106,16 @@ def _options(
 class _Console:
     """One run of the console, from taking the terminal to giving it back."""
 
-    def __init__(self, options: Options, *, demo: bool, seed: int) -> None:
+    def __init__(self, options: Options, tour: Tour | None) -> None:
         self.options = options
         self.output = OutputLog()
         self.terminal = Terminal(self.output.add)
-        self.tour: Tour | None = None
+        self.tour = tour
         self._closing: list[Callable[[], None]] = []
-        if demo:
-            from qdeck_tui.tour import Tour
-
-            self.tour = Tour(seed)
 
     def run(self) -> int:
         """Run the app; whatever happens, jobs are given back and the terminal is restored."""
+        from qdeck.ending import leave
         from qdeck_tui.app import QdeckApp
         from qdeck_tui.supervisor import LocalWorkers
 
@@ -145,8 +140,7 @@ class _Console:
             self.terminal.give_back()
             for text in farewell:
                 sys.stderr.write(text.rstrip("\n") + "\n")
-        _leave(code)
-        return code
+        return leave(code)
 
     def _opener(self, workers: LocalWorkers) -> Callable[[], Awaitable[Admin]]:
         """Return what opens the door; the engine is imported then, after the first paint."""
@@ -158,7 +152,8 @@ class _Console:
 
             deck = Deck()
             self._closing.append(deck.close_sync)
-            return deck.admin(read_only=self.options.read_only)
+            door: Admin = deck.admin(read_only=self.options.read_only)
+            return door
 
         async def open_admin() -> Admin:
             try:
@@ -194,14 +189,3 @@ class _Console:
 def _refuse(line: str) -> int:
     sys.stderr.write(f"{line}\n")
     return 2
-
-
-def _leave(code: int) -> None:
-    """End the process now if a thread of a job would keep it from ending."""
-    here = threading.current_thread()
-    held = [each for each in threading.enumerate() if each is not here and not each.daemon]
-    if held:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalWorkers"]
 
-# Seconds for unfinished jobs to be given back, and for those that are to be finished.
-GIVE_BACK = 5.0
+# Seconds for jobs that are to be finished before the console ends.
 FINISH = 30.0
 
 
@@ -126,9 +124,13 @@ class LocalWorkers:
             else:
                 stopped.append(worker)
         grace = FINISH if choice == "finish" else 0.0
-        end = time.monotonic() + grace + GIVE_BACK
         if stopped:
             with ThreadPoolExecutor(len(stopped), "qdeck-end") as pool:
-                list(pool.map(lambda worker: worker.stop(grace), stopped))
-        for worker in stopped:
-            worker.wait(max(0.0, end - time.monotonic()))
+                list(pool.map(lambda worker: _end(worker, grace), stopped))
+
+
+def _end(worker: ThreadWorker | ChildWorker, grace: float) -> None:
+    """Stop a worker for good; what its blocked loop still holds is given back from here."""
+    worker.stop(grace)
+    if isinstance(worker, ThreadWorker) and not worker.ended:
+        worker.give_back()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from qdeck_tui.local import StartRequest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qdeck.admin import Admin
     from qdeck_tui.supervisor import LocalWorkers
 
@@ -27,8 +29,9 @@ ENDING = 10.0
 class Tour:
     """One visit of the demo: `begin`, then `stop_feeding`, then `end`."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, root: Path | None = None) -> None:
         self._seed = seed
+        self._root = root
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._fed = asyncio.Event()
@@ -44,7 +47,8 @@ class Tour:
             self._thread = threading.Thread(target=self._run, name="qdeck-demo", daemon=True)
             self._thread.start()
             workers.begin(REQUEST)
-        return deck.admin(read_only=read_only)
+        door: Admin = deck.admin(read_only=read_only)
+        return door
 
     def stop_feeding(self) -> None:
         """Enqueue nothing more."""
@@ -69,7 +73,7 @@ class Tour:
         from qdeck.demo.session import Session
 
         self._loop = asyncio.get_running_loop()
-        async with Session(self._seed) as session:
+        async with Session(self._seed, self._root) as session:
             feeding = asyncio.ensure_future(session.feed())
             told = asyncio.ensure_future(self._fed.wait())
             await asyncio.wait([feeding, told], return_when=asyncio.FIRST_COMPLETED)

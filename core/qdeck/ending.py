@@ -1,0 +1,28 @@
+"""Ends a process whose jobs have been given back while their threads still run.
+
+Python waits at its exit for every thread that a pool started; a handler that computes for an hour
+would keep the process that long, and nothing can stop a thread from outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+
+__all__ = ["leave"]
+
+
+def leave(code: int) -> int:
+    """Return the exit code, or end the process with it at once if threads would hold it back."""
+    here = threading.current_thread()
+    held = [each for each in threading.enumerate() if each is not here and not each.daemon]
+    if held:
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code
