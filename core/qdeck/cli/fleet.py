@@ -111,7 +111,8 @@ class Fleet:
             return 0
         pid, place.process = place.process.pid, None
         if self._stopping:
-            return abs(code)
+            # One that the signal met before it could listen has ended as it was told to.
+            return 0 if code == -signal.SIGTERM else abs(code)
         if code == 0 and not self._recycle:
             return 0
         lived = time.monotonic() - place.started
