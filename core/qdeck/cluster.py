@@ -1,182 +1,291 @@
-"""Lanes through redis-py's cluster client, which knows slots and redirections.
+"""Lanes to a cluster: one lane a node, chosen by the slot of the command's key.
 
-Owns what a lane needs beyond it: raw replies, and a pair of commands on one connection. redis-py
-pipelines no scripts in a cluster, so commands go side by side; during the reshard of a live slot
-its ASK may miss under load, so move slots atomically or with workers stopped.
+Follows MOVED and ASK, which a server sends instead of executing, and learns the slots anew after a
+connection failed. ASKING and its command go side by side over one connection. A command whose keys
+lie in two slots is the server's to refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import redis
-import redis.asyncio
 from redis import exceptions as errors
 
-from qdeck.lane import Command
+from qdeck.address import Address
+from qdeck.dial import Dial
+from qdeck.lane import Command, WireLane, WireSyncLane
+from qdeck.slots import Node, SlotMap, slot_of, target_of
 from qdeck.wire import Word
 
 __all__ = ["ClusterLane", "ClusterSyncLane"]
 
+_REDIRECTIONS = 8
+_LOST = (errors.ConnectionError, errors.TimeoutError, errors.ClusterDownError)
+_LEARN = ("CLUSTER", "SLOTS")
+
+
+def _dial(address: Address, node: Node) -> Dial:
+    return Dial(replace(address, kind="redis", hosts=(node,)), None, None)
+
+
+def _unreachable(last: Exception | None) -> errors.ConnectionError:
+    return errors.ConnectionError(f"no node of the cluster answers ({last})")
+
 
 class ClusterLane:
-    """A lane through redis-py's cluster client."""
+    """A lane to every primary; belongs to one event loop."""
 
-    shared: ClassVar[bool] = False
-
-    def __init__(self, client: redis.asyncio.RedisCluster) -> None:
-        self._client = client
-        _raw(client.response_callbacks)
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._lanes: dict[Node, WireLane] = {}
+        self._slots: SlotMap | None = None
+        self._learning = asyncio.Lock()
 
     async def call(self, *words: Word) -> Any:
         """Sends one command to the node of its key and returns its reply."""
-        return await self._client.execute_command(*words)
+        for _ in range(_REDIRECTIONS):
+            node = await self._owner(words)
+            try:
+                return await self._lane(node).call(*words)
+            except errors.AskError as error:
+                if isinstance(error, errors.MovedError):
+                    self.notice(error, node)
+                    continue
+                lane = self._lane(target_of(error, node))
+                _, reply = await lane.call_many([("ASKING",), words])
+                if isinstance(reply, Exception):
+                    raise reply from None
+                return reply
+            except _LOST:
+                self._slots = None
+                raise
+        raise errors.ClusterDownError("the nodes send each other's slots around")
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Sends commands at the same time; returns replies in order, errors as values."""
-        calls = [self._client.execute_command(*words) for words in commands]
-        return await asyncio.gather(*calls, return_exceptions=True)
+        """Sends commands in one round trip a node; returns replies in order, errors as values."""
+        places: dict[Node, list[int]] = defaultdict(list)
+        for index, words in enumerate(commands):
+            places[await self._owner(words)].append(index)
+        replies: list[Any] = [None] * len(commands)
+
+        async def send(node: Node, indexes: list[int]) -> None:
+            try:
+                found = await self._lane(node).call_many([commands[index] for index in indexes])
+            except _LOST:
+                self._slots = None
+                raise
+            for index, reply in zip(indexes, found, strict=True):
+                replies[index] = reply
+
+        async with asyncio.TaskGroup() as group:
+            sent = [group.create_task(_caught(send(*place))) for place in places.items()]
+        for one in sent:
+            if (error := one.result()) is not None:
+                raise error
+        for index, reply in enumerate(replies):
+            if isinstance(reply, errors.AskError):
+                replies[index] = await _caught_value(self.call(*commands[index]))
+        return replies
 
     async def call_pair(self, first: Command, second: Command) -> tuple[Any, Any]:
         """Sends two commands over one connection to the node of the first one's key."""
-        client = self._client
-        await client.initialize()
-        node = client.get_node_from_key(_key_of(first))
-        if node is None:
-            raise errors.ClusterDownError("no node serves the slot of this key")
-        connection = node.acquire_connection()
-        try:
-            await connection.connect()
-            await connection.send_packed_command(connection.pack_commands([first, second]))
-            one = await _value(connection.read_response())
-            two = await _value(connection.read_response())
-        except BaseException:
-            await connection.disconnect()
-            await client.aclose()
-            raise
-        finally:
-            node.release(connection)
-        if isinstance(one, (errors.MovedError, errors.AskError)):
-            await client.aclose()
-        if isinstance(one, BaseException):
-            raise one
-        return one, two
+        for _ in range(_REDIRECTIONS):
+            node = await self._owner(first)
+            try:
+                return await self._lane(node).call_pair(first, second)
+            except errors.MovedError as error:
+                self.notice(error, node)
+            except _LOST:
+                self._slots = None
+                raise
+        raise errors.ClusterDownError("the nodes send each other's slots around")
 
     async def call_everywhere(self, *words: Word) -> list[Any]:
         """Sends one command to every primary; returns a reply each, errors as values."""
-        await self._client.initialize()
-        nodes = self._client.get_primaries()
-        calls = [self._client.execute_command(*words, target_nodes=[node]) for node in nodes]
-        return await asyncio.gather(*calls, return_exceptions=True)
+        slots = self._slots or await self._learn()
+        lanes = [self._lane(node) for node in slots.primaries]
+        replies = await asyncio.gather(*(lane.call_many([words]) for lane in lanes))
+        return [reply for (reply,) in replies]
+
+    async def part(self, words: Command) -> WireLane:
+        """Returns the lane of the one node that takes this command."""
+        return self._lane(await self._owner(words))
+
+    def notice(self, error: BaseException, asked: Node | None = None) -> None:
+        """Learns from an error of a part: a moved slot, or a node that is gone."""
+        if isinstance(error, errors.MovedError) and self._slots is not None and asked is not None:
+            self._slots.move(int(error.slot_id), target_of(error, asked))
+        else:
+            self._slots = None
 
     async def aclose(self) -> None:
         """Closes the connections; a later call opens new ones."""
-        await self._client.aclose()
+        lanes, self._lanes = self._lanes, {}
+        self._slots = None
+        for lane in lanes.values():
+            await lane.aclose()
+
+    def _lane(self, node: Node) -> WireLane:
+        lane = self._lanes.get(node)
+        if lane is None:
+            lane = self._lanes[node] = WireLane(_dial(self._address, node))
+        return lane
+
+    async def _owner(self, words: Command) -> Node:
+        slots = self._slots or await self._learn()
+        try:
+            return slots.owner(slot_of(words))
+        except errors.ClusterDownError:
+            self._slots = None
+            raise
+
+    async def _learn(self) -> SlotMap:
+        async with self._learning:
+            if self._slots is not None:
+                return self._slots
+            last: Exception | None = None
+            for node in dict.fromkeys([*self._lanes, *self._address.hosts]):
+                try:
+                    reply = await self._lane(node).call(*_LEARN)
+                except errors.AuthenticationError:
+                    raise
+                except (errors.ConnectionError, errors.TimeoutError) as error:
+                    last = error
+                    continue
+                self._slots = SlotMap(reply, node)
+                return self._slots
+            raise _unreachable(last)
 
 
 class ClusterSyncLane:
-    """A blocking lane through redis-py's cluster client, made at the first call."""
+    """A blocking lane to every primary; thread-safe."""
 
-    def __init__(self, make: Callable[[], redis.RedisCluster]) -> None:
-        self._make = make
-        self._made: redis.RedisCluster | None = None
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._lanes: dict[Node, WireSyncLane] = {}
+        self._slots: SlotMap | None = None
         self._mutex = threading.Lock()
 
     def call(self, *words: Word) -> Any:
         """Sends one command to the node of its key and returns its reply."""
-        return self._client().execute_command(*words)
+        for _ in range(_REDIRECTIONS):
+            node = self._owner(words)
+            try:
+                return self._lane(node).call(*words)
+            except errors.AskError as error:
+                if isinstance(error, errors.MovedError):
+                    self._notice(error, node)
+                    continue
+                _, reply = self._lane(target_of(error, node)).call_many([("ASKING",), words])
+                if isinstance(reply, Exception):
+                    raise reply from None
+                return reply
+            except _LOST:
+                self._slots = None
+                raise
+        raise errors.ClusterDownError("the nodes send each other's slots around")
 
     def call_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Sends commands one after the other; returns replies in order, errors as values."""
-        client = self._client()
-        replies: list[Any] = []
-        for words in commands:
+        """Sends commands in one round trip a node; returns replies in order, errors as values."""
+        places: dict[Node, list[int]] = defaultdict(list)
+        for index, words in enumerate(commands):
+            places[self._owner(words)].append(index)
+        replies: list[Any] = [None] * len(commands)
+        for node, indexes in places.items():
             try:
-                replies.append(client.execute_command(*words))
-            except errors.ResponseError as error:
-                replies.append(error)
+                found = self._lane(node).call_many([commands[index] for index in indexes])
+            except _LOST:
+                self._slots = None
+                raise
+            for index, reply in zip(indexes, found, strict=True):
+                replies[index] = reply
+        for index, reply in enumerate(replies):
+            if isinstance(reply, errors.AskError):
+                try:
+                    replies[index] = self.call(*commands[index])
+                except errors.ResponseError as error:
+                    replies[index] = error
         return replies
 
     def call_pair(self, first: Command, second: Command) -> tuple[Any, Any]:
         """Sends two commands over one connection to the node of the first one's key."""
-        client = self._client()
-        node = client.get_node_from_key(_key_of(first))
-        pool = client.get_redis_connection(node).connection_pool
-        connection = pool.get_connection()
-        try:
-            connection.send_packed_command(connection.pack_commands([first, second]))
-            one = _value_sync(connection.read_response)
-            two = _value_sync(connection.read_response)
-        except BaseException:
-            connection.disconnect()
-            self._forget(client)
-            raise
-        finally:
-            pool.release(connection)
-        if isinstance(one, (errors.MovedError, errors.AskError)):
-            self._forget(client)
-        if isinstance(one, BaseException):
-            raise one
-        return one, two
+        for _ in range(_REDIRECTIONS):
+            node = self._owner(first)
+            try:
+                return self._lane(node).call_pair(first, second)
+            except errors.MovedError as error:
+                self._notice(error, node)
+            except _LOST:
+                self._slots = None
+                raise
+        raise errors.ClusterDownError("the nodes send each other's slots around")
 
     def call_everywhere(self, *words: Word) -> list[Any]:
         """Sends one command to every primary; returns a reply each, errors as values."""
-        client = self._client()
-        replies: list[Any] = []
-        for node in client.get_primaries():
-            try:
-                replies.append(client.execute_command(*words, target_nodes=[node]))
-            except errors.ResponseError as error:
-                replies.append(error)
-        return replies
+        slots = self._slots or self._learn()
+        return [self._lane(node).call_many([words])[0] for node in slots.primaries]
 
     def close(self) -> None:
-        """Closes the connections; a later call opens new ones."""
+        """Closes the idle connections; a later call opens new ones."""
         with self._mutex:
-            made, self._made = self._made, None
-        if made is not None:
-            made.close()
+            lanes, self._lanes = self._lanes, {}
+            self._slots = None
+        for lane in lanes.values():
+            lane.close()
 
-    def _client(self) -> redis.RedisCluster:
+    def _notice(self, error: errors.MovedError, asked: Node) -> None:
+        slots = self._slots
+        if slots is not None:
+            slots.move(int(error.slot_id), target_of(error, asked))
+
+    def _lane(self, node: Node) -> WireSyncLane:
         with self._mutex:
-            if self._made is None:
-                self._made = self._make()
-            for node in self._made.get_nodes():
-                if node.redis_connection is not None:
-                    _raw(node.redis_connection.response_callbacks)
-            return self._made
+            lane = self._lanes.get(node)
+            if lane is None:
+                lane = self._lanes[node] = WireSyncLane(_dial(self._address, node))
+            return lane
 
-    def _forget(self, client: redis.RedisCluster) -> None:
-        """Has the next call learn the slots anew; other threads finish on the old client."""
+    def _owner(self, words: Command) -> Node:
+        slots = self._slots or self._learn()
+        try:
+            return slots.owner(slot_of(words))
+        except errors.ClusterDownError:
+            self._slots = None
+            raise
+
+    def _learn(self) -> SlotMap:
+        last: Exception | None = None
         with self._mutex:
-            if self._made is client:
-                self._made = None
+            known = [*self._lanes]
+        for node in dict.fromkeys([*known, *self._address.hosts]):
+            try:
+                reply = self._lane(node).call(*_LEARN)
+            except errors.AuthenticationError:
+                raise
+            except (errors.ConnectionError, errors.TimeoutError) as error:
+                last = error
+                continue
+            slots = self._slots = SlotMap(reply, node)
+            return slots
+        raise _unreachable(last)
 
 
-async def _value(reading: Awaitable[Any]) -> Any:
+async def _caught(work: Any) -> Exception | None:
+    """Awaits; returns the error of the connection, so that a group's siblings end by themselves."""
     try:
-        return await reading
+        await work
+    except _LOST as error:
+        return error
+    return None
+
+
+async def _caught_value(work: Any) -> Any:
+    try:
+        return await work
     except errors.ResponseError as error:
         return error
-
-
-def _value_sync(read: Callable[[], Any]) -> Any:
-    try:
-        return read()
-    except errors.ResponseError as error:
-        return error
-
-
-def _key_of(words: Command) -> Any:
-    scripted = str(words[0]).upper() in ("EVAL", "EVALSHA", "FCALL")
-    return words[3] if scripted else words[1]
-
-
-def _raw(callbacks: Any) -> None:
-    """Has a cluster client answer like the server, except to its own questions."""
-    for name in list(callbacks):
-        if not str(name).upper().startswith(("CLUSTER", "COMMAND")):
-            del callbacks[name]

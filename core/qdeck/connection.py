@@ -12,7 +12,6 @@ import threading
 import weakref
 from typing import Any
 
-import redis
 from redis import exceptions as errors
 
 from qdeck.clients import (
@@ -112,7 +111,7 @@ class Connector:
             self._notice_fork()
             if self._sync_lane is None:
                 if self.cluster:
-                    self._sync_lane = ClusterSyncLane(self._cluster_sync)
+                    self._sync_lane = ClusterSyncLane(self._target)
                 else:
                     self._sync_lane = WireSyncLane(Dial(self._target, self._local(), self))
             return self._sync_lane
@@ -234,16 +233,9 @@ class Connector:
         return sync_client(self._target, server=server, holder=self, timeout=timeout)
 
     def _open_lane(self) -> Lane:
-        if not self.cluster:
-            return WireLane(Dial(self._target, self._local(), self))
-        client = self._async(SOCKET_TIMEOUT)
-        assert isinstance(client, redis.asyncio.RedisCluster)
-        return ClusterLane(client)
-
-    def _cluster_sync(self) -> redis.RedisCluster:
-        client = self._blocking(SOCKET_TIMEOUT)
-        assert isinstance(client, redis.RedisCluster)
-        return client
+        if self.cluster:
+            return ClusterLane(self._target)
+        return WireLane(Dial(self._target, self._local(), self))
 
     def _local(self) -> LocalServer | None:
         if self._server is None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from qdeck.lane import Command, Lane, SyncLane
+from redis import exceptions as errors
+
+from qdeck.lane import Command, Lane, SyncLane, WireLane
 
 __all__ = ["Confirmer", "Confirming", "ConfirmingSync", "wait_command"]
 
@@ -33,30 +35,52 @@ def _shortfall(durability: str, reply: Any) -> str | None:
 
 
 class Confirmer:
-    """Sends writes over one lane of its own, many with one wait; belongs to one event loop."""
+    """Sends writes over a lane of its own, many with one wait; belongs to one event loop."""
 
     def __init__(self, lane: Lane, durability: str) -> None:
+        self._lane = lane
+        self._durability = durability
+        self._parts: dict[WireLane, _Part] = {}
+
+    async def call(self, words: Command) -> tuple[Any, str | None]:
+        """Returns the reply and why it fell short, if it did; raises the write's error."""
+        lane = await self._lane.part(words)
+        part = self._parts.get(lane)
+        if part is None:
+            part = self._parts[lane] = _Part(lane, self._durability)
+        try:
+            return await part.call(words)
+        except (errors.ConnectionError, errors.TimeoutError, errors.AskError) as error:
+            self._lane.notice(error)
+            raise
+
+    async def aclose(self) -> None:
+        """Closes the lane, after the writes that are on their way."""
+        for part in self._parts.values():
+            await part.finish()
+        self._parts.clear()
+        await self._lane.aclose()
+
+
+class _Part:
+    """The writes over one connection."""
+
+    def __init__(self, lane: WireLane, durability: str) -> None:
         self.lane = lane
         self.durability = durability
         self._pending: list[tuple[Command, asyncio.Future[tuple[Any, str | None]]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def call(self, words: Command) -> tuple[Any, str | None]:
-        """Returns the reply and why it fell short, if it did; raises the write's error."""
-        if not self.lane.shared:
-            reply, waited = await self.lane.call_pair(words, wait_command(self.durability))
-            return reply, _shortfall(self.durability, waited)
         future: asyncio.Future[tuple[Any, str | None]] = asyncio.get_running_loop().create_future()
         self._pending.append((words, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
         return await future
 
-    async def aclose(self) -> None:
-        """Closes the lane, after the writes that are on their way."""
+    async def finish(self) -> None:
         if self._task is not None:
             await self._task
-        await self.lane.aclose()
 
     async def _drain(self) -> None:
         while self._pending:

@@ -11,7 +11,7 @@ import asyncio
 import os
 import weakref
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from redis import exceptions as errors
 
@@ -24,12 +24,7 @@ Command = Sequence[Word]
 
 
 class Lane(Protocol):
-    """What the engine calls; for one event loop.
-
-    `shared` tells whether all calls go over one connection.
-    """
-
-    shared: ClassVar[bool]
+    """What the engine calls; for one event loop."""
 
     async def call(self, *words: Word) -> Any:
         """Sends one command and returns its reply."""
@@ -42,6 +37,12 @@ class Lane(Protocol):
 
     async def call_everywhere(self, *words: Word) -> list[Any]:
         """Sends one command to every primary; returns a reply each, errors as values."""
+
+    async def part(self, words: Command) -> WireLane:
+        """Returns the lane with the one connection that takes this command."""
+
+    def notice(self, error: BaseException) -> None:
+        """Learns from an error of a part."""
 
     async def aclose(self) -> None:
         """Closes the connection; a later call opens a new one."""
@@ -68,8 +69,6 @@ class SyncLane(Protocol):
 
 class WireLane:
     """A lane on one connection, on which concurrent calls share round trips."""
-
-    shared: ClassVar[bool] = True
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
@@ -105,6 +104,13 @@ class WireLane:
     async def call_everywhere(self, *words: Word) -> list[Any]:
         """Sends one command to the one server there is."""
         return await self.call_many([words])
+
+    async def part(self, words: Command) -> WireLane:
+        """Returns itself: there is one connection."""
+        return self
+
+    def notice(self, error: BaseException) -> None:
+        """Needs to learn nothing: a connection that broke is replaced by the next call."""
 
     async def aclose(self) -> None:
         """Closes the connection; a later call opens a new one."""
