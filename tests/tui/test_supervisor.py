@@ -85,7 +85,7 @@ async def test_a_worker_runs_jobs_and_stops(
     assert worker.state == "running"
     assert await asyncio.to_thread(deck.result_sync, job.id, timeout=30) == 2
     await workers.stop(worker.name, 5)
-    assert the(workers, worker).state == "ended"
+    assert the(workers, worker).state == "stopped"
 
 
 @pytest.mark.parametrize("request_", [THREAD, CHILD], ids=["in process", "child"])
@@ -99,7 +99,7 @@ def test_unfinished_jobs_go_back_uncounted(
     workers.end("give back")
     found = job_of(deck, job)
     assert (found.state, found.attempt) == (State.PENDING, 0)
-    assert the(workers, worker).state == "ended"
+    assert the(workers, worker).state == "stopped"
 
 
 def test_a_job_that_blocks_the_loop_goes_back_too(workers: LocalWorkers, deck: Deck) -> None:
@@ -108,7 +108,7 @@ def test_a_job_that_blocks_the_loop_goes_back_too(workers: LocalWorkers, deck: D
     eventually(running(deck, job), "running job")
     workers.end("give back")
     assert (job_of(deck, job).state, job_of(deck, job).attempt) == (State.PENDING, 0)
-    eventually(lambda: the(workers, worker).state == "ended", "end of the worker")
+    eventually(lambda: the(workers, worker).state == "stopped", "end of the worker")
     assert job_of(deck, job).state is State.PENDING
 
 

@@ -6,6 +6,7 @@ import this module again.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _wants_console(words: Sequence[str]) -> bool:
     """Return whether words mean the console: none, its own options, or the demo with a screen."""
+    if "_QDECK_COMPLETE" in os.environ:
+        return False
     if not words or words[0].partition("=")[0] in CONSOLE:
         return True
     return words[0] == "demo" and not {"--headless", "-h", "--help"} & set(words)

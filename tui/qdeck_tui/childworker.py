@@ -65,13 +65,11 @@ class ChildWorker:
 
     def _word(self) -> str:
         if self._left:
-            return "left running"
+            return "left"
         code = None if self._process is None else self._process.poll()
         if code is None:
             return self._state
-        if code < 0:
-            return f"ended by {signal.Signals(-code).name}"
-        return "ended" if code == 0 else f"failed: exit {code}"
+        return "stopped" if code == 0 else "failed"
 
     def start(self) -> None:
         """Start the child; raises OSError, or ValueError with its last line if it ends at once."""

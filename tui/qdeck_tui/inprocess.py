@@ -128,9 +128,9 @@ class ThreadWorker:
         try:
             with _turns, asyncio.Runner(loop_factory=_new_loop()) as runner:
                 runner.run(self._serve())
-            self._state = "ended"
+            self._state = "stopped"
         except Exception as error:
-            self._state = f"failed: {type(error).__name__}"
+            self._state = "failed"
             self._failure = str(error).strip().split("\n")[0] or type(error).__name__
             lines = "".join(traceback.format_exception(error)).splitlines()
             self.output.add([f"{self.name}: {line}" for line in lines])

@@ -98,6 +98,7 @@ def _options(
         keys=choices.keys,
         notices=choices.notices,
         start=start,
+        closing="give back" if chosen.demo else None,
         config=config,
         themes=(config.parent / "themes",),
     )

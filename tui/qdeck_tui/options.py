@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from qdeck_tui.local import StartRequest
+from qdeck_tui.local import Closing, StartRequest
 
 __all__ = ["Options", "ZoneName"]
 
@@ -20,8 +20,8 @@ class Options:
 
     `colour` false means that no colour is written at all. `every` is the poll interval in seconds.
     `keys` maps action ids to keys. `notices` are shown at the start. `start` fills the form of a
-    local worker. `config` is the file that choices are kept in, None to keep none. `themes` are
-    further folders of theme files.
+    local worker. `closing` is what becomes of local workers at the end, None to ask. `config` is
+    the file that choices are kept in, None to keep none. `themes` are further folders of themes.
     """
 
     ascii: bool = False
@@ -34,5 +34,6 @@ class Options:
     keys: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     start: StartRequest | None = None
+    closing: Closing | None = None
     config: Path | None = None
     themes: tuple[Path, ...] = ()
