@@ -29,8 +29,8 @@ _LOST = (errors.ConnectionError, errors.TimeoutError, errors.ClusterDownError)
 _LEARN = ("CLUSTER", "SLOTS")
 
 
-def _dial(address: Address, node: Node) -> Dial:
-    return Dial(replace(address, kind="redis", hosts=(node,)), None, None)
+def _dial(address: Address, node: Node, block: float) -> Dial:
+    return Dial(replace(address, kind="redis", hosts=(node,)), block=block)
 
 
 def _unreachable(last: Exception | None) -> errors.ConnectionError:
@@ -40,8 +40,9 @@ def _unreachable(last: Exception | None) -> errors.ConnectionError:
 class ClusterLane:
     """A lane to every primary; belongs to one event loop."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, block: float = 0.0) -> None:
         self._address = address
+        self._block = block
         self._lanes: dict[Node, WireLane] = {}
         self._slots: SlotMap | None = None
         self._learning = asyncio.Lock()
@@ -133,7 +134,7 @@ class ClusterLane:
     def _lane(self, node: Node) -> WireLane:
         lane = self._lanes.get(node)
         if lane is None:
-            lane = self._lanes[node] = WireLane(_dial(self._address, node))
+            lane = self._lanes[node] = WireLane(_dial(self._address, node, self._block))
         return lane
 
     async def _owner(self, words: Command) -> Node:
@@ -165,8 +166,9 @@ class ClusterLane:
 class ClusterSyncLane:
     """A blocking lane to every primary; thread-safe."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, block: float = 0.0) -> None:
         self._address = address
+        self._block = block
         self._lanes: dict[Node, WireSyncLane] = {}
         self._slots: SlotMap | None = None
         self._mutex = threading.Lock()
@@ -247,7 +249,7 @@ class ClusterSyncLane:
         with self._mutex:
             lane = self._lanes.get(node)
             if lane is None:
-                lane = self._lanes[node] = WireSyncLane(_dial(self._address, node))
+                lane = self._lanes[node] = WireSyncLane(_dial(self._address, node, self._block))
             return lane
 
     def _owner(self, words: Command) -> Node:

@@ -110,10 +110,7 @@ class Connector:
         with self._mutex:
             self._notice_fork()
             if self._sync_lane is None:
-                if self.cluster:
-                    self._sync_lane = ClusterSyncLane(self._target)
-                else:
-                    self._sync_lane = WireSyncLane(Dial(self._target, self._local(), self))
+                self._sync_lane = self._open_sync_lane()
             return self._sync_lane
 
     def confirming(self) -> Confirming:
@@ -136,6 +133,21 @@ class Connector:
         with self._mutex:
             self._notice_fork()
             return self._open_lane()
+
+    def blocking_lane(self, block: float) -> Lane:
+        """Returns a new lane for reads that block `block` seconds; the caller closes it.
+
+        One blocked read at a time; who cancels one closes the lane, since the server still waits.
+        """
+        with self._mutex:
+            self._notice_fork()
+            return self._open_lane(block)
+
+    def blocking_sync_lane(self, block: float) -> SyncLane:
+        """The same without an event loop."""
+        with self._mutex:
+            self._notice_fork()
+            return self._open_sync_lane(block)
 
     def blocking_client(self, block: float) -> AsyncClient:
         """Returns a new client for reads that block `block` seconds; the caller closes it."""
@@ -232,10 +244,15 @@ class Connector:
         server = self._local()
         return sync_client(self._target, server=server, holder=self, timeout=timeout)
 
-    def _open_lane(self) -> Lane:
+    def _open_lane(self, block: float = 0.0) -> Lane:
         if self.cluster:
-            return ClusterLane(self._target)
-        return WireLane(Dial(self._target, self._local(), self))
+            return ClusterLane(self._target, block)
+        return WireLane(Dial(self._target, self._local(), self, block))
+
+    def _open_sync_lane(self, block: float = 0.0) -> SyncLane:
+        if self.cluster:
+            return ClusterSyncLane(self._target, block)
+        return WireSyncLane(Dial(self._target, self._local(), self, block))
 
     def _local(self) -> LocalServer | None:
         if self._server is None:

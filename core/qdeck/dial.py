@@ -24,12 +24,19 @@ __all__ = ["Dial"]
 class Dial:
     """Opens connections to one address, which is no cluster."""
 
-    def __init__(self, address: Address, server: LocalServer | None, holder: object) -> None:
+    def __init__(
+        self,
+        address: Address,
+        server: LocalServer | None = None,
+        holder: object = None,
+        block: float = 0.0,
+    ) -> None:
+        """`block` seconds are added to the timeout of a reply."""
         self.address = address
         self._server = server
         self._holder = holder
         own = address.options.get("socket_timeout")
-        self.timeout = own if isinstance(own, float) else SOCKET_TIMEOUT
+        self.timeout = block + (own if isinstance(own, float) else SOCKET_TIMEOUT)
         patience = address.options.get("socket_connect_timeout")
         self._patience = patience if isinstance(patience, float) else SOCKET_TIMEOUT
 

@@ -18,10 +18,8 @@ __all__ = ["Node", "SlotMap", "slot_of", "target_of"]
 
 Node = tuple[str, int]
 
-_KEYLESS = frozenset(
-    ("ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DBSIZE", "ECHO", "INFO", "LATENCY", "PING")
-    + ("SCAN", "SCRIPT", "TIME")
-)
+_KEYLESS = frozenset({"ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DBSIZE", "ECHO", "INFO"})
+_KEYLESS |= {"LATENCY", "PING", "SCAN", "SCRIPT", "TIME"}
 _SUBCOMMANDS = frozenset(["MEMORY", "OBJECT", "XGROUP", "XINFO"])
 _SCRIPTED = frozenset(["EVAL", "EVALSHA", "EVAL_RO", "EVALSHA_RO", "FCALL", "FCALL_RO"])
 
