@@ -1,0 +1,201 @@
+"""Everything about one job, and its log, without scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from qdeck.admin import (
+    FINISHED,
+    Attempt,
+    ErrorDetail,
+    JobDetail,
+    JobRef,
+    LogChunk,
+    LogLine,
+    StateName,
+)
+from qdeck.glimpse import MISSING, RUN_FIELDS, UNREADABLE, Hit, row_of
+from qdeck.keys import queue_keys
+from qdeck.listing import SETS, paused_tasks
+from qdeck.reader import Reader, at_ms, count, in_words, items, number, text
+from qdeck.record import read_record
+
+__all__ = ["Follower", "find_job", "read_job"]
+
+_MORE: Final = ("crashes", "state", "fp")
+_unpack: Final = msgspec.msgpack.Decoder().decode
+
+
+async def find_job(reader: Reader, queues: Sequence[str], job_id: str) -> JobRef | None:
+    """Return where a job is kept, in one round trip over the queues."""
+    keys = [queue_keys(reader.deck.settings.prefix, queue) for queue in queues]
+    replies = await reader.read([("EXISTS", of.job(job_id), of.run(job_id)) for of in keys])
+    for queue, reply in zip(queues, replies, strict=True):
+        if count(reply):
+            return JobRef(job_id, queue)
+    return None
+
+
+async def read_job(reader: Reader, ref: JobRef, default_retries: int) -> JobDetail | None:
+    """Return all that is kept of a job as of one moment; in a cluster a torn read is repeated."""
+    for _ in range(3):
+        found = await _read(reader, ref, default_retries)
+        if found is None or found[1]:
+            break
+    return None if found is None else found[0]
+
+
+async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, bool] | None:
+    keys = queue_keys(reader.deck.settings.prefix, ref.queue)
+    replies = await reader.atomic(
+        [
+            ("GET", keys.job(ref.id)),
+            ("HMGET", keys.run(ref.id), *RUN_FIELDS, *_MORE),
+            ("GET", keys.error(ref.id)),
+            ("GET", keys.result(ref.id)),
+            ("LRANGE", keys.attempts(ref.id), 0, 19),
+            ("XLEN", keys.log(ref.id)),
+            ("HMGET", keys.meta, "paused_tasks", "unpark"),
+            *(("ZSCORE", getattr(keys, name), ref.id) for name in SETS.values()),
+        ]
+    )
+    raw, run, error, result, attempts, lines, meta, *scores = replies
+    run_fields = items(run)
+    state: StateName | None = None
+    score = 0.0
+    for name, reply in zip(SETS, scores, strict=True):
+        if isinstance(reply, bytes):
+            state, score = name, float(reply)
+    if state is None and not isinstance(raw, bytes) and not any(run_fields):
+        return None
+    record = read_record(raw) if isinstance(raw, bytes) else None
+    paused = {task for field in items(meta) for task in paused_tasks(field)}
+    task = record.body.task if record else ""
+    settled = state is not None or task in paused
+    hit = Hit(
+        ref.queue,
+        ref.id,
+        score,
+        state or "pending",
+        state is None
+        or (state == "pending" and task in paused_tasks(items(meta)[0] if items(meta) else b"")),
+    )
+    more = dict(zip(_MORE, run_fields[len(RUN_FIELDS) :], strict=False))
+    reason = text(dict(zip(RUN_FIELDS, run_fields, strict=False)).get("reason"))
+    if record is None:
+        reason = reason or (UNREADABLE if raw else MISSING)
+    crashes = number(more.get("crashes"))
+    detail = JobDetail(
+        row_of(hit, record, run_fields[: len(RUN_FIELDS)], error, retries),
+        payload=record.body.payload if record else text(raw),
+        metadata=record.body.metadata if record else "",
+        result=text(result) if isinstance(result, bytes) else None,
+        error=_error(error),
+        attempts=tuple(_attempts(attempts)),
+        log_lines=count(lines),
+        reason=reason,
+        crashes=int(crashes or 0) if any(run_fields) else None,
+    )
+    return detail, settled
+
+
+def _error(raw: Any) -> ErrorDetail | None:
+    try:
+        kind, message, trace, fingerprint = _unpack(raw)
+        return ErrorDetail(str(kind), str(message), str(trace), str(fingerprint))
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return None
+
+
+def _attempts(replies: Any) -> list[Attempt]:
+    """Return the readable ones of the stored attempts."""
+    found = []
+    for raw in items(replies):
+        try:
+            entry, started, ended, worker, outcome, error = _unpack(raw)
+            made = Attempt(int(entry), at_ms(started), at_ms(ended), str(worker), str(outcome),
+                           str(error))  # fmt: skip
+        except (msgspec.MsgspecError, TypeError, ValueError):
+            continue
+        found.append(made)
+    return found
+
+
+class Follower:
+    """Reads logs; waits for new lines on a connection of its own, which `close` ends."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._lane: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting = False
+
+    async def read(self, ref: JobRef, after: str, follow: bool, limit: int) -> LogChunk:
+        """Return lines after a cursor; with `follow` wait up to 1 s for the first one."""
+        chunk = await self._chunk(ref, after, limit)
+        if not follow or chunk.lines or chunk.ended:
+            return chunk
+        await self._wait(ref, chunk.cursor or "0")
+        return await self._chunk(ref, after, limit)
+
+    async def close(self) -> None:
+        """Close the connection that waits."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            await lane.aclose()
+
+    async def _chunk(self, ref: JobRef, after: str, limit: int) -> LogChunk:
+        keys = queue_keys(self._reader.deck.settings.prefix, ref.queue)
+        log, limit = keys.log(ref.id), max(1, min(limit, 5000))
+        begin = f"({after}" if after else "-"
+        state, size, entries, exists = await self._reader.read(
+            [
+                ("HGET", keys.run(ref.id), "state"),
+                ("XLEN", log),
+                ("XRANGE", log, begin, "+", "COUNT", limit),
+                ("EXISTS", keys.job(ref.id)),
+            ]
+        )
+        if isinstance(entries, BaseException) and not str(entries).startswith("WRONGTYPE"):
+            raise in_words(self._reader.deck, entries) from entries
+        lines = tuple(_line(entry) for entry in items(entries))
+        ended = text(state) in FINISHED or not count(exists)
+        return LogChunk(
+            lines,
+            lines[-1].cursor if lines else after,
+            ended and len(lines) < limit,
+            count(size),
+        )
+
+    async def _wait(self, ref: JobRef, after: str) -> None:
+        connector = self._reader.deck.connector
+        keys = queue_keys(self._reader.deck.settings.prefix, ref.queue)
+        if self._waiting or connector.cluster:
+            await asyncio.sleep(0.25)
+            return
+        self._waiting = True
+        try:
+            if self._lane is None or self._loop is not asyncio.get_running_loop():
+                self._lane, self._loop = connector.new_lane(), asyncio.get_running_loop()
+            await self._lane.call_many(
+                [("XREAD", "COUNT", 1, "BLOCK", 1000, "STREAMS", keys.log(ref.id), after)]
+            )
+        except Exception as error:
+            raise in_words(self._reader.deck, error) from error
+        finally:
+            self._waiting = False
+
+
+def _line(entry: Any) -> LogLine:
+    cursor = text(entry[0])
+    flat = entry[1] or []
+    fields = {flat[i]: flat[i + 1] for i in range(0, len(flat) - 1, 2)}
+    at = at_ms(fields.get(b"t")) or at_ms(cursor.partition("-")[0])
+    attempt = number(fields.get(b"a"))
+    assert at is not None
+    return LogLine(cursor, at, text(fields.get(b"l")).lower() or "out", int(attempt or 0),
+                   text(fields.get(b"x")))  # fmt: skip

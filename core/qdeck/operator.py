@@ -1,0 +1,318 @@
+"""The engine's implementation of `qdeck.admin.Admin`: what the console and the command line look at
+and change everything through.
+
+Wires the modules to its right together and enforces read-only; workers never import it. No read
+needs `EVAL`, none reads a whole set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from qdeck import bulk, detail
+from qdeck import queue as verbs
+from qdeck.admin import (
+    Action,
+    Denied,
+    Draft,
+    ErrorGroup,
+    ErrorGroups,
+    JobDetail,
+    JobRef,
+    LogChunk,
+    Operation,
+    Outcome,
+    Page,
+    Permission,
+    Selection,
+    Skipped,
+    Snapshot,
+    StateName,
+    Target,
+    TaskRow,
+    Window,
+    WorkerRow,
+)
+from qdeck.crew import read_workers, whoami
+from qdeck.deck import Deck
+from qdeck.errors import SettingsError
+from qdeck.groups import read_groups
+from qdeck.job import MOVES, State
+from qdeck.keys import QueueKeys
+from qdeck.listing import Source
+from qdeck.overview import Overview
+from qdeck.pages import Pages
+from qdeck.queue import CHUNK
+from qdeck.reader import Reader, count, text
+from qdeck.rights import READ_ONLY, permissions
+from qdeck.status import Status
+from qdeck.tasktable import read_tasks
+
+__all__ = ["Operator"]
+
+_WORDS: Final = {"cancel": "cancelled", "run_now": "made pending"}
+_PAST: Final = {"retry": "retried", "delete": "deleted"}
+_REASONS: Final = {
+    "finished": "it has finished already",
+    "unique": "another job holds its unique key",
+    "unreadable": "its record is not readable",
+}
+
+
+class Operator:
+    """One operator's door to the server of a deck; for one event loop at a time."""
+
+    def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:
+        self._reader = Reader(deck)
+        self._deck = deck
+        self._actor = actor or "@".join(whoami())
+        self._read_only = read_only
+        self._overview = Overview(self._reader)
+        self._status = Status(self._reader, self._overview)
+        self._pages = Pages(self._reader, self._overview)
+        self._follower = detail.Follower(self._reader)
+
+    @property
+    def label(self) -> str:
+        """The server and prefix in a few characters, without secrets."""
+        return self._status.label
+
+    @property
+    def actor(self) -> str:
+        """Who acts through this door."""
+        return self._actor
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write is denied."""
+        return self._read_only
+
+    # Looking
+
+    async def snapshot(self) -> Snapshot:
+        """Return all queues, the server's line and the verdict: two round trips once it is warm."""
+        return await self._status.snapshot()
+
+    async def jobs(
+        self, queue: str | None, state: StateName, window: Window, query: str = ""
+    ) -> Page:
+        """Return a window of the jobs of one state; with a query each call looks at up to 2,000
+        more.
+        """
+        return await self._pages.jobs(await self._names(queue), state, window, query)
+
+    async def running(self, window: Window) -> Page:
+        """Return running jobs of all queues, the longest running first."""
+        return await self._pages.running(await self._names(None), window)
+
+    async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
+        """Return the tasks of one queue, worst first."""
+        return await read_tasks(self._reader, self._overview, self._keys(queue))
+
+    async def errors(self, queue: str | None = None) -> ErrorGroups:
+        """Return the groups of dead jobs, largest first."""
+        return await read_groups(self._reader, await self._names(queue))
+
+    async def group(self, group: ErrorGroup, window: Window) -> Page:
+        """Return the dead jobs of one group, newest first."""
+        key = self._keys(group.queue).group(group.fingerprint)
+        newest = Window(window.offset, window.limit, not window.reverse)
+        return await self._pages.of([Source(group.queue, key, "dead")], newest)
+
+    async def job(self, ref: JobRef) -> JobDetail | None:
+        """Return one job; None when there is no record of it."""
+        self._keys(ref.queue)
+        return await detail.read_job(self._reader, ref, self._deck.settings.max_retries)
+
+    async def find(self, job_id: str) -> JobRef | None:
+        """Return the reference of a job given its id; None when unknown."""
+        return await detail.find_job(self._reader, await self._names(None), job_id)
+
+    async def log(
+        self, ref: JobRef, after: str = "", follow: bool = False, limit: int = 1000
+    ) -> LogChunk:
+        """Return up to `limit` lines after a cursor; with `follow` wait up to 1 s for the first."""
+        self._keys(ref.queue)
+        return await self._follower.read(ref, after, follow, limit)
+
+    async def workers(self) -> tuple[WorkerRow, ...]:
+        """Return the workers that are alive or were within the last 24 h, lost ones first."""
+        return await read_workers(self._reader)
+
+    async def operations(self) -> tuple[Operation, ...]:
+        """Return the bulk operations on record, newest first."""
+        return await bulk.list_operations(self._reader, await self._names(None))
+
+    def actions(self, target: Target) -> Mapping[Action, Permission]:
+        """Return the actions that make sense on a target, each allowed or denied, and why."""
+        return permissions(target, self._read_only)
+
+    # Changing
+
+    async def pause(self, queue: str, task: str | None = None) -> Outcome:
+        """Stop giving out jobs of a queue, or of one task in it; running jobs go on."""
+        return await self._pause(queue, task, True)
+
+    async def resume(self, queue: str, task: str | None = None) -> Outcome:
+        """Take a pause back."""
+        return await self._pause(queue, task, False)
+
+    async def cancel(self, refs: Sequence[JobRef]) -> Outcome:
+        """Cancel unfinished jobs; a running one is asked to stop."""
+        return await self._move("cancel", refs)
+
+    async def run_now(self, refs: Sequence[JobRef]) -> Outcome:
+        """Make scheduled or retrying jobs pending at once."""
+        return await self._move("run_now", refs)
+
+    async def retry(self, what: Sequence[JobRef] | Selection) -> Draft:
+        """Freeze dead or cancelled jobs for another round of runs."""
+        return await self._freeze("retry", what)
+
+    async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
+        """Freeze jobs that are not running for deletion with their records."""
+        return await self._freeze("delete", what)
+
+    async def start(self, draft: Draft) -> Operation:
+        """Start a draft; raises Denied where it has expired."""
+        self._write(f"start of {draft.verb}")
+        return await bulk.start(self._reader, draft, self._actor)
+
+    async def advance(self, operation_id: str, queue: str) -> Operation:
+        """Do one bounded step of a started operation and return how far it is.
+
+        The id names its queues; `queue` is only for show.
+        """
+        self._write("advance")
+        return await bulk.advance(self._reader, operation_id)
+
+    async def discard(self, draft: Draft) -> None:
+        """Forget a draft that nothing has started."""
+        self._write("discard")
+        await bulk.discard(self._reader, draft.id)
+
+    async def quiet(self, worker: str) -> Outcome:
+        """Ask a worker to claim nothing more."""
+        return await self._command(worker, "quiet", "asked {} to claim nothing more")
+
+    async def unquiet(self, worker: str) -> Outcome:
+        """Ask a quiet worker to claim again."""
+        return await self._command(worker, "unquiet", "asked {} to claim again")
+
+    async def stop(self, worker: str) -> Outcome:
+        """Ask a worker to finish within its grace and exit."""
+        return await self._command(worker, "stop", "asked {} to finish and exit")
+
+    async def close(self) -> None:
+        """Close the connection that follows logs; the deck stays open."""
+        await self._follower.close()
+
+    # How
+
+    def _write(self, what: str) -> None:
+        if self._read_only:
+            raise Denied(f"{what} refused: {READ_ONLY}")
+
+    def _keys(self, queue: str) -> QueueKeys:
+        try:
+            return self._deck.keys(queue)
+        except SettingsError as error:
+            raise Denied(str(error)) from error
+
+    async def _names(self, queue: str | None) -> list[str]:
+        if queue is not None:
+            return [self._keys(queue).queue]
+        if self._overview.facts and self._status.fresh:
+            return list(self._overview.facts)
+        found = await self._reader.one("SMEMBERS", self._deck.shared.queues)
+        return sorted(text(name) for name in found)
+
+    async def _known(self, queue: str, task: str | None) -> QueueKeys:
+        """Return the keys of a queue; raises Denied where it, or the task, was never seen."""
+        keys = self._keys(queue)
+        is_queue, in_queue, anywhere = await self._reader.read(
+            [
+                ("SISMEMBER", self._deck.shared.queues, queue),
+                ("HEXISTS", keys.tasks, f"index:{task}"),
+                ("HEXISTS", self._deck.shared.tasks, task or ""),
+            ]
+        )
+        if not count(is_queue):
+            raise Denied(f"there is no queue {queue!r} here; nothing was changed")
+        if task is not None and not count(in_queue) and not count(anywhere):
+            raise Denied(f"there is no task {task!r} in {queue}; nothing was changed")
+        return keys
+
+    async def _pause(self, queue: str, task: str | None, on: bool) -> Outcome:
+        self._write("pause" if on else "resume")
+        keys = await self._known(queue, task)
+        changed = await self._reader.run(verbs.pause(keys, on, self._actor, task or ""))
+        name = f"{task} in {queue}" if task else queue
+        done, was = ("paused", "paused") if on else ("resumed", "not paused")
+        return Outcome(f"{done} {name}" if changed else f"{name} was {was} already", int(changed))
+
+    async def _move(self, verb: str, refs: Sequence[JobRef]) -> Outcome:
+        self._write(verb.replace("_", " "))
+        queues: dict[str, list[str]] = {}
+        for ref in dict.fromkeys(refs):
+            queues.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
+        done, requested, skipped = 0, 0, []
+        for queue, ids in queues.items():
+            for i in range(0, len(ids), CHUNK):
+                command = verbs.move(self._keys(queue), verb, self._actor, ids[i : i + CHUNK])
+                moved = verbs.read_moved(await self._reader.run(command))
+                asked = [each for each in moved if each.outcome == "requested"]
+                await self._reader.read(
+                    [
+                        ("RPUSH", self._deck.shared.control(each.owner), f"cancel {each.id}")
+                        for each in asked
+                        if each.owner
+                    ]
+                )
+                requested += len(asked)
+                for each in moved:
+                    if each.outcome in ("cancelled", "pending"):
+                        done += 1
+                    elif each.outcome != "requested":
+                        skipped.append(Skipped(JobRef(each.id, queue), _why(each)))
+        parts = [f"{_WORDS[verb]} {_jobs(done)}"] if done or not requested else []
+        if requested:
+            parts.append(f"asked {_jobs(requested)} to stop")
+        return Outcome(", ".join(parts), done + requested, tuple(skipped))
+
+    async def _freeze(self, verb: Action, what: Sequence[JobRef] | Selection) -> Draft:
+        self._write(verb)
+        frozen = bulk.Frozen(self._reader, verb, self._actor)
+        if isinstance(what, Selection):
+            if State(what.state) not in MOVES[verb][0]:
+                raise Denied(f"{verb} refused: {what.state} jobs cannot be {_PAST[verb]}")
+            queues = await self._names(what.queue)
+            await self._pages.freeze(frozen, queues, what)
+        else:
+            for ref in what:
+                self._keys(ref.queue)
+            await bulk.freeze_refs(frozen, what)
+        return frozen.draft(await self._pages.rows(frozen.samples))
+
+    async def _command(self, worker: str, word: str, said: str) -> Outcome:
+        self._write(word)
+        shared = self._deck.shared
+        alive = await self._reader.one("EXISTS", shared.worker(worker))
+        if not alive:
+            raise Denied(f"there is no worker {worker!r} any more; nothing was asked")
+        key = shared.control(worker)
+        commands: list[tuple[str | int, ...]] = [("RPUSH", key, word), ("EXPIRE", key, 86400)]
+        self._reader.refuse(await self._reader.read(commands))
+        return Outcome(said.format(worker), 1)
+
+
+def _jobs(number: int) -> str:
+    return f"{number:,} job" if number == 1 else f"{number:,} jobs"
+
+
+def _why(moved: verbs.Moved) -> str:
+    """Return why a verb left a job alone."""
+    if not moved.state:
+        return "there is no record of it"
+    return _REASONS.get(moved.outcome, f"it is {moved.state}")

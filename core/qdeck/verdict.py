@@ -1,0 +1,172 @@
+"""The state of everything in one word and its causes in sentences.
+
+Pure: judges what a snapshot has read. A cause names the queue, the task and since when, where that
+is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from qdeck.admin import Failure, QueueRow, ServerInfo, Verdict, VerdictWord, WorkerRow
+from qdeck.overview import MINUTES, Facts
+from qdeck.stats import NOTHING, SPAN, Tally, failure_share
+
+__all__ = ["OLD_S", "judge"]
+
+#: Age of the oldest pending job (s) from which a queue is late.
+OLD_S: Final = 300.0
+#: Runs of a task within 5 minutes from which its failure share says something.
+_LEAST_RUNS: Final = 5
+_RANK: Final[dict[VerdictWord, int]] = {"DOWN": 3, "DEGRADED": 2, "WATCH": 1}
+_MOST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One sentence, how bad it is, and since when; `weight` orders those that are equally bad."""
+
+    word: VerdictWord
+    text: str
+    since: datetime | None = None
+    weight: float = 0.0
+
+
+def judge(
+    facts: Sequence[Facts],
+    queues: Sequence[QueueRow],
+    workers: Sequence[WorkerRow],
+    server: ServerInfo | Failure,
+    now_ms: float,
+) -> Verdict:
+    """Return the verdict, worst cause first."""
+    now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    causes = [*_of_server(server), *_of_workers(workers, now), *_of_service(queues, workers)]
+    for row, one in zip(queues, facts, strict=True):
+        causes += _of_queue(row, one, now)
+        causes += _of_tasks(row.name, one.tasks, one.minutes, int(now_ms // 60000))
+        causes += _of_dead(row.name, one.minutes, int(now_ms // 60000))
+    causes.sort(key=lambda cause: (-_RANK[cause.word], -cause.weight))
+    if not causes:
+        return Verdict("OK")
+    word = causes[0].word
+    times = [cause.since for cause in causes if cause.word == word and cause.since is not None]
+    return Verdict(word, tuple(cause.text for cause in causes[:_MOST]), min(times, default=None))
+
+
+def _of_server(server: ServerInfo | Failure) -> Iterable[Cause]:
+    if isinstance(server, ServerInfo):
+        for warning in server.warnings:
+            word: VerdictWord = "DEGRADED" if "failed" in warning or "lost" in warning else "WATCH"
+            yield Cause(word, warning, None, 1e9)
+
+
+def _of_workers(workers: Sequence[WorkerRow], now: datetime) -> Iterable[Cause]:
+    for worker in workers:
+        name = f"worker {worker.host or '?'}:{worker.pid or worker.id}"
+        age = worker.beat_age_s
+        if worker.state == "lost" and worker.holds and age is not None:
+            held = _jobs(len(worker.holds))
+            yield Cause(
+                "DEGRADED" if age < 3600 else "WATCH",
+                f"{name} lost {_span(age)} ago, held {held}",
+                now - timedelta(seconds=age),
+                len(worker.holds),
+            )
+        elif worker.state == "stuck":
+            yield Cause("DEGRADED", f"{name} is stuck: its event loop is blocked", None, 1.0)
+
+
+def _of_service(queues: Sequence[QueueRow], workers: Sequence[WorkerRow]) -> Iterable[Cause]:
+    alive = [worker for worker in workers if worker.state != "lost"]
+    claiming = [worker for worker in alive if worker.state in ("running", "stuck")]
+    served = {queue for worker in claiming for queue in worker.queues}
+    waiting = [q for q in queues if (q.pending or 0) > (q.held or 0) and q.paused is None]
+    if waiting and not claiming:
+        total = sum(queue.pending or 0 for queue in waiting)
+        said = "no worker runs" if not alive else "all workers are quiet or stopping"
+        names = _names([queue.name for queue in waiting])
+        yield Cause("DOWN", f"{said}; {_jobs(total)} pending in {names}", None, total)
+        return
+    for queue in waiting:
+        if queue.name not in served:
+            total = queue.pending or 0
+            yield Cause(
+                "DEGRADED", f"no worker serves {queue.name}; {_jobs(total)} pending", None, total
+            )
+
+
+def _of_queue(queue: QueueRow, facts: Facts, now: datetime) -> Iterable[Cause]:
+    pending = queue.pending or 0
+    if queue.paused is not None and pending:
+        since = queue.paused.since
+        yield Cause(
+            "WATCH",
+            f"{queue.name} is paused by {queue.paused.by}{_at(since)}; {_jobs(pending)} pending",
+            since,
+            pending,
+        )
+    elif facts.oldest_ms is not None:
+        age = (now - datetime.fromtimestamp(facts.oldest_ms / 1000, UTC)).total_seconds()
+        if age > OLD_S:
+            yield Cause(
+                "DEGRADED",
+                f"{queue.name}: oldest pending job waits {_span(age)} (limit {_span(OLD_S)})",
+                now - timedelta(seconds=age - OLD_S),
+                age,
+            )
+    if queue.held and queue.paused is None:
+        tasks = _names(facts.paused)
+        yield Cause("WATCH", f"{queue.name}: {_jobs(queue.held)} held, {tasks} paused", None, 0.0)
+
+
+def _of_tasks(
+    queue: str, tasks: Sequence[str], minutes: dict[int, Tally], last: int
+) -> Iterable[Cause]:
+    recent = [minutes.get(last - i, NOTHING) for i in range(SPAN)]
+    for task in tasks:
+        share = failure_share(recent, task, _LEAST_RUNS)
+        if share is None or share < 0.2 or task == "other":
+            continue
+        first = last
+        for minute in range(last, last - MINUTES, -1):
+            before = failure_share([minutes.get(minute, NOTHING)], task)
+            if before is not None and before < share / 2:
+                break
+            if before is not None:
+                first = minute
+        since = datetime.fromtimestamp(first * 60, UTC)
+        word: VerdictWord = "DEGRADED" if share >= 0.5 else "WATCH"
+        yield Cause(word, f"{queue}: {share:.0%} of {task} fail{_at(since)}", since, 100 * share)
+
+
+def _of_dead(queue: str, minutes: dict[int, Tally], last: int) -> Iterable[Cause]:
+    died = [i for i in range(MINUTES) if minutes.get(last - i, NOTHING).get("dead")]
+    if died and died[0] < SPAN:
+        total = sum(minutes[last - i].get("dead") for i in died)
+        back = died[-1] + 1
+        yield Cause("WATCH", f"{queue}: dead +{total:,} in {back}m",
+                    datetime.fromtimestamp((last - died[-1]) * 60, UTC), total)  # fmt: skip
+
+
+def _at(since: datetime | None) -> str:
+    return f" since {since:%H:%M} UTC" if since is not None else ""
+
+
+def _jobs(number: int) -> str:
+    return f"{number:,} job" if number == 1 else f"{number:,} jobs"
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{int(seconds)}s"
