@@ -133,6 +133,7 @@ def tend(keys: QueueKeys, lease: float, retries: int) -> Command:
             k.totals,
             k.tasks,
             k.wake,
+            k.logs,
         ),
         (k.tag, int(lease * 1000), 200, retries),
     )
@@ -253,7 +254,7 @@ def limit(keys: QueueKeys, most: int | None, rate: float | None) -> Command:
     """Set how many jobs may run at once and start a second; None is no limit."""
     return Command(
         script("limit"),
-        (keys.ready, keys.lease, keys.meta, keys.wake),
+        (keys.meta, keys.wake),
         ("" if most is None else most, "" if rate is None else f"{rate:g}"),
     )
 

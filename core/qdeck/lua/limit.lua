@@ -1,20 +1,23 @@
 -- Promise: sets how many jobs of a queue may run at once and start a second, over all workers.
--- KEYS: ready lease meta wake
+-- KEYS: meta wake
 -- ARGV: limit ("": none), rate a second ("": none)
 -- Returns: 1
 
 local call = redis.call
-call('ZCARD', KEYS[1])
-call('ZCARD', KEYS[2])
-call('ZCARD', KEYS[4])
-local names = { 'limit', 'rate' }
-for i = 1, 2 do
+for i, kind in ipairs({ 'hash', 'zset' }) do
+  local found = call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= kind then
+    return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
+  end
+end
+call('PERSIST', KEYS[1])
+for i, name in ipairs({ 'limit', 'rate' }) do
   if ARGV[i] ~= '' then
-    call('HSET', KEYS[3], names[i], ARGV[i])
+    call('HSET', KEYS[1], name, ARGV[i])
   else
-    call('HDEL', KEYS[3], names[i])
+    call('HDEL', KEYS[1], name)
   end
 end
 -- Whoever wakes looks again; its claim puts the marker right.
-call('ZADD', KEYS[4], 0, '1')
+call('ZADD', KEYS[2], 1, '1')
 return 1

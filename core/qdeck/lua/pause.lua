@@ -8,11 +8,14 @@ local ready, lease, meta_key = KEYS[1], KEYS[2], KEYS[3]
 local on, actor, task = ARGV[2] == '1', ARGV[3], ARGV[4]
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset' }) do
+  local found = call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= kind then
+    return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
+  end
+end
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
   'paused_tasks', 'unpark')
-call('ZCARD', ready)
-call('ZCARD', lease)
-call('ZCARD', KEYS[4])
 call('PERSIST', meta_key)
 
 local function without(list)
@@ -54,13 +57,20 @@ else
   end
 end
 
--- The marker stands exactly if a job could be started now; a step of resuming sets it too.
-local paused = call('HEXISTS', meta_key, 'paused') == 1
-local open = not paused and call('ZCARD', ready) > 0
-if open and meta[2] then open = call('ZCARD', lease) < tonumber(meta[2]) end
-if open and meta[3] then
-  local gone = math.max(now - tonumber(meta[5] or now), 0)
-  open = tonumber(meta[4] or 1) + gone * tonumber(meta[3]) / 1000 >= 1
+-- The marker stands exactly if a job could be started now (score 0), or until a worker looked
+-- (score 1): who resumes has jobs taken out of hold, or waits for a token.
+local open = call('HEXISTS', meta_key, 'paused') == 0 and call('ZCARD', ready) > 0
+if open and meta[2] then open = call('ZCARD', lease) < (tonumber(meta[2]) or 0) end
+local rate = tonumber(meta[3] or 0) or 0
+if open and rate > 0 then
+  local gone = math.max(now - (tonumber(meta[5] or now) or now), 0)
+  open = (tonumber(meta[4] or 1) or 1) + gone * rate / 1000 >= 1
 end
-if open or not on then call('ZADD', KEYS[4], 0, '1') else call('DEL', KEYS[4]) end
+if not on and changed == 1 then
+  call('ZADD', KEYS[4], 1, '1')
+elseif open then
+  call('ZADD', KEYS[4], 'NX', 0, '1')
+else
+  call('ZREMRANGEBYSCORE', KEYS[4], 0, 0)
+end
 return changed

@@ -3,13 +3,18 @@
 -- ARGV: tag, then id, fence, percent ("": unchanged) and message ("": unchanged) of each run
 -- Returns: how many were stored
 
-local tag, stored = ARGV[1], 0
+local call, tag, stored = redis.call, ARGV[1], 0
+local found = call('TYPE', KEYS[1]).ok
+if found ~= 'none' and found ~= 'zset' then
+  return redis.error_reply('QKIND ' .. KEYS[1] .. ' is a ' .. found .. ', not a zset')
+end
+call('PERSIST', KEYS[1])
 for i = 2, #ARGV, 4 do
-  local key = tag .. 'r:' .. ARGV[i]
-  if redis.call('TYPE', key).ok == 'hash' and redis.call('HGET', key, 'fence') == ARGV[i + 1]
-    and redis.call('ZSCORE', KEYS[1], ARGV[i]) then
-    if ARGV[i + 2] ~= '' then redis.call('HSET', key, 'progress', ARGV[i + 2]) end
-    if ARGV[i + 3] ~= '' then redis.call('HSET', key, 'message', ARGV[i + 3]) end
+  local key, percent, message = tag .. 'r:' .. ARGV[i], ARGV[i + 2], ARGV[i + 3]
+  local fine, fence = pcall(call, 'HGET', key, 'fence')
+  if fine and fence == ARGV[i + 1] and call('ZSCORE', KEYS[1], ARGV[i]) then
+    if percent ~= '' then call('HSET', key, 'progress', percent) end
+    if message ~= '' then call('HSET', key, 'message', message) end
     stored = stored + 1
   end
 end

@@ -1,202 +1,217 @@
 -- Promise: makes due jobs pending in the order of their due times, returns jobs whose lease has
 --          ended, and takes jobs of resumed tasks out of hold; at most `max` of each.
--- KEYS: ready scheduled retrying lease cancelled dead errors meta totals tasks wake
+-- KEYS: ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs
 -- ARGV: tag, lease_ms of the caller, max, retries of a job that names none
 -- Returns: ms until something is due (-1: nothing is), promoted, returned, then the ids of the
---          returned jobs
+--          returned jobs; error QKIND, and then nothing was written
 
 local call = redis.call
 local ready, scheduled, retrying, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local meta_key, tasks_key = KEYS[8], KEYS[10]
+local cancelled, dead, meta_key, tasks_key, wake = KEYS[5], KEYS[6], KEYS[8], KEYS[10], KEYS[11]
 local tag, lease_ms, max, retries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local minute_key = tag .. 'm:' .. math.floor(now / 60000)
 local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
-local function expect(name, kind)
-  local found = call('TYPE', name).ok
+local names, hashes = { unpack(KEYS) }, { [7] = 1, [8] = 1, [9] = 1, [10] = 1, [13] = 1, [14] = 1 }
+names[13], names[14] = minute_key, hour_key
+for i = 1, 14 do
+  local found, kind = call('TYPE', names[i]).ok, hashes[i] and 'hash' or 'zset'
   if found ~= 'none' and found ~= kind then
-    error({ err = 'QKIND ' .. name .. ' is a ' .. found .. ', not a ' .. kind })
+    return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-for i = 1, 6 do expect(KEYS[i], 'zset') end
-for i = 7, 10 do expect(KEYS[i], 'hash') end
-expect(KEYS[11], 'zset')
-expect(minute_key, 'hash')
-expect(hour_key, 'hash')
+local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at', 'seen',
+  'reap_after', 'unpark', 'seq', 'held')
+call('PERSIST', meta_key)
+
+local function bounded(value, default)
+  local number = tonumber(value)
+  return number and number > -1e15 and number < 1e15 and number or default
+end
+-- Everything in a record that is used here is checked here.
+local function decode(packed)
+  local fine, record = pcall(cmsgpack.unpack, packed or '')
+  local body = fine and type(record) == 'table' and record[3]
+  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[10]) ~= 'string' then return end
+  if not (bounded(record[1]) and bounded(body[3]) and bounded(body[6]) and bounded(body[7])
+    and bounded(body[8]) and bounded(body[11])) then
+    return
+  end
+  return body, record
+end
+local function read_run(id)
+  local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'attempt', 'base', 'crashes', 'cancel',
+    'score', 'started', 'owner', 'task', 'logn', 'lease')
+  return fine and run or {}
+end
 local function clear_unless(name, kind)
   local found = call('TYPE', name).ok
   if found ~= 'none' and found ~= kind then call('DEL', name) end
 end
-
-local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at', 'seen',
-  'reap_after', 'unpark', 'seq', 'held')
 local moves, stats, totals = {}, {}, {}
 local function count(where, name, by) where[name] = (where[name] or 0) + by end
 local function stat(name, task)
-  local index = call('HGET', tasks_key, 'index:' .. task)
+  local index = bounded(call('HGET', tasks_key, 'index:' .. task), 41)
   count(stats, name, 1)
-  count(stats, name .. ':' .. ((not index or tonumber(index) > 40) and 'other' or task), 1)
+  count(stats, name .. ':' .. (index > 40 and 'other' or task), 1)
 end
-local function decode(packed)
-  local fine, record = pcall(cmsgpack.unpack, packed or '')
-  local body = fine and type(record) == 'table' and record[3]
-  if type(body) == 'table' and type(body[1]) == 'string' and type(body[3]) == 'number' then
-    return body, record
+local function finish(id, task, state, reason, body, record, run)
+  local key, unique = tag .. 'r:' .. id, body and body[10] ~= '' and tag .. 'unique:' .. body[10]
+  clear_unless(key, 'hash')
+  call('HSET', key, 'state', state, 'finished', now, 'reason', reason, 'task', task)
+  count(totals, state, 1)
+  if run[9] then call('ZADD', KEYS[12], now, id) end
+  if unique and call('MGET', unique)[1] == id then
+    local until_ms = record[1] + body[11]
+    if until_ms > now then
+      call('PEXPIREAT', unique, string.format('%.0f', until_ms))
+    else
+      call('DEL', unique)
+    end
   end
 end
-local function free_unique(id, body, record)
-  if not body or body[10] == '' then return end
-  local key, until_ms = tag .. 'unique:' .. body[10], record[1] + body[11]
-  if call('GET', key) == id then
-    if until_ms > now then call('PEXPIREAT', key, until_ms) else call('DEL', key) end
-  end
-end
-local function bury(id, task, kind, message, fingerprint, at_ms)
+local function bury(id, task, kind, message, fingerprint, body, record, run)
+  finish(id, task, 'dead', message, body, record, run)
   call('SET', tag .. 'err:' .. id, cmsgpack.pack({ kind, message, '', fingerprint }))
   local fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[7], fingerprint) or '')
-  if not fine or type(group) ~= 'table' then group = { 0, task, kind, message, now, now, id } end
+  if not fine or type(group) ~= 'table' or type(group[1]) ~= 'number' then
+    group = { 0, task, kind, message, now, now, id }
+  end
   group[1], group[6], group[7] = group[1] + 1, now, id
   call('HSET', KEYS[7], fingerprint, cmsgpack.pack(group))
   clear_unless(tag .. 'errors:' .. fingerprint, 'zset')
-  call('ZADD', tag .. 'errors:' .. fingerprint, at_ms, id)
-  clear_unless(tag .. 'r:' .. id, 'hash')
-  call('HSET', tag .. 'r:' .. id, 'state', 'dead', 'finished', now, 'reason', message, 'fp',
-    fingerprint, 'task', task)
-  count(totals, 'dead', 1)
+  call('ZADD', tag .. 'errors:' .. fingerprint, now, id)
+  call('HSET', tag .. 'r:' .. id, 'fp', fingerprint)
   stat('dead', task)
 end
-local function cancel(id, task, reason)
-  call('HSET', tag .. 'r:' .. id, 'state', 'cancelled', 'finished', now, 'reason', reason, 'task',
-    task)
-  count(totals, 'cancelled', 1)
+
+-- Each plan is { id, from, to, score }; sets change last, one neighbouring pair a job. Bodies are
+-- read in small steps, since one may hold 1 MiB.
+local plans, bytes = {}, 0
+local function read_bodies(ids, from)
+  local keys = {}
+  for i = from, math.min(from + 24, #ids) do keys[#keys + 1] = tag .. 'j:' .. ids[i] end
+  local bodies = call('MGET', unpack(keys))
+  for i = 1, #keys do bytes = bytes + #(bodies[i] or '') end
+  return bodies
 end
 
-call('PERSIST', meta_key)
-
--- Each plan is { id, from, to, score }; sets change last, one neighbouring pair a job.
-local plans = {}
-
 -- Due jobs, by due time over both sets.
-local due = {}
+local due, ids = {}, {}
 for _, from in ipairs({ scheduled, retrying }) do
   local list = call('ZRANGEBYSCORE', from, '-inf', now, 'WITHSCORES', 'LIMIT', 0, max)
   for i = 1, #list, 2 do due[#due + 1] = { list[i], tonumber(list[i + 1]), from } end
 end
-table.sort(due, function(a, b) return a[2] < b[2] end)
-local seq = tonumber(meta[9] or 0)
-local promoted = math.min(#due, max)
-for i = 1, promoted do
-  local id, _, from = unpack(due[i])
-  local was = from == scheduled and 'scheduled:' or 'retrying:'
-  local body, record = decode(call('GET', tag .. 'j:' .. id))
-  local task = body and body[1] or '?'
-  if not body then
-    bury(id, task, 'Unreadable', 'the record is not readable', 'unreadable', now)
-    plans[#plans + 1] = { id, from, KEYS[6], now }
-    count(moves, 'dead:?', 1)
-  else
-    local limit = body[6] > 0 and record[1] + body[6] or body[7]
-    if from == scheduled and limit > 0 and limit <= now then
-      clear_unless(tag .. 'r:' .. id, 'hash')
-      cancel(id, task, 'expired')
-      free_unique(id, body, record)
-      plans[#plans + 1] = { id, from, KEYS[5], now }
-      count(moves, 'cancelled:' .. task, 1)
-    else
-      seq = seq + 1
-      if from == retrying and call('TYPE', tag .. 'r:' .. id).ok == 'hash' then
-        call('HSET', tag .. 'r:' .. id, 'state', 'pending')
-      end
-      plans[#plans + 1] = { id, from, ready, (9 - body[3]) * 4398046511104 + seq }
-      count(moves, 'pending:' .. task, 1)
-    end
+table.sort(due, function(a, b) return a[2] < b[2] or a[2] == b[2] and a[1] < b[1] end)
+for i = 1, #due do ids[i] = due[i][1] end
+local seq, promoted, bodies = bounded(meta[9], 0), 0, nil
+for i = 1, math.min(#due, max) do
+  if i % 25 == 1 then
+    if bytes >= 4194304 then break end
+    bodies = read_bodies(ids, i)
   end
-  count(moves, was .. task, -1)
+  local id, _, from = unpack(due[i])
+  local body, record = decode(bodies[(i - 1) % 25 + 1])
+  local run = (from == retrying or not body) and read_run(id) or {}
+  local task = body and body[1] or run[8] or '?'
+  local limit = body and (body[6] > 0 and record[1] + body[6] or body[7])
+  if not body then
+    bury(id, task, 'Unreadable', 'the record is not readable', 'unreadable', nil, nil, run)
+    plans[#plans + 1] = { id, from, dead, now }
+    count(moves, 'dead:' .. task, 1)
+  elseif from == scheduled and limit > 0 and limit <= now then
+    finish(id, task, 'cancelled', 'expired', body, record, run)
+    plans[#plans + 1] = { id, from, cancelled, now }
+    count(moves, 'cancelled:' .. task, 1)
+  else
+    seq = seq + 1
+    if run[1] then call('HSET', tag .. 'r:' .. id, 'state', 'pending') end
+    plans[#plans + 1] = { id, from, ready, (9 - body[3]) * 4398046511104 + seq }
+    count(moves, 'pending:' .. task, 1)
+  end
+  count(moves, (from == scheduled and 'scheduled:' or 'retrying:') .. task, -1)
+  promoted = promoted + 1
 end
 if promoted > 0 then call('HSET', meta_key, 'seq', string.format('%.0f', seq)) end
 
--- Leases. After an outage nobody was seen: then nothing is taken for a whole lease.
+-- Leases. After an outage nobody was seen for half a lease: then nothing is taken for a whole one.
 local running, returned = call('ZCARD', lease), {}
-if running > 0 then
-  local seen, after = tonumber(meta[6] or 0), tonumber(meta[7] or 0)
-  if after - now > lease_ms then after = 0 end
-  if seen < now - lease_ms / 2 or seen > now then
-    if after <= now then after = now + lease_ms end
-    call('HSET', meta_key, 'seen', now, 'reap_after', string.format('%.0f', after))
-    meta[7] = after
-  elseif now >= after then
-    local far = call('ZREVRANGE', lease, 0, max - 1, 'WITHSCORES')
-    for i = 1, #far, 2 do
-      local key = tag .. 'r:' .. far[i]
-      local own = call('TYPE', key).ok == 'hash' and tonumber(call('HGET', key, 'lease') or 0) or 0
-      if own == 0 then own = lease_ms end
-      if tonumber(far[i + 1]) <= now + 2 * own then break end
-      call('ZADD', lease, now + own, far[i])
+local seen, after = bounded(meta[6], 0), bounded(meta[7], 0)
+if after - now > lease_ms then after = 0 end
+if running > 0 and (seen < now - lease_ms / 2 or seen > now) then
+  if after <= now then after = now + lease_ms end
+  call('HSET', meta_key, 'reap_after', string.format('%.0f', after))
+elseif running > 0 and now >= after then
+  -- A lease further away than two was given before the clock was set back.
+  local far = call('ZREVRANGE', lease, 0, 0, 'WITHSCORES')
+  for step = 1, max do
+    local own = bounded(read_run(far[1])[10], 0)
+    if own <= 0 then own = lease_ms end
+    if tonumber(far[2]) <= now + 2 * own then break end
+    call('ZADD', lease, now + own, far[1])
+    far = call('ZREVRANGE', lease, 0, 0, 'WITHSCORES')
+  end
+  local ended = call('ZRANGEBYSCORE', lease, '-inf', now, 'LIMIT', 0, max)
+  for i = 1, #ended do
+    if i % 25 == 1 then
+      if bytes >= 4194304 then break end
+      bodies = read_bodies(ended, i)
     end
-    local ended = call('ZRANGEBYSCORE', lease, '-inf', now, 'LIMIT', 0, max)
-    for i = 1, #ended do
-      local id = ended[i]
-      local key = tag .. 'r:' .. id
-      local body, record = decode(call('GET', tag .. 'j:' .. id))
-      local task = body and body[1] or '?'
-      local run = call('TYPE', key).ok == 'hash' and call('HMGET', key, 'attempt', 'base',
-        'crashes', 'cancel', 'score', 'started', 'owner') or {}
-      local to, score, word = KEYS[6], now, 'dead'
-      local crashes = tonumber(run[3] or 0) + 1
-      local lost = 'worker ' .. (run[7] or '?') .. ' vanished'
-      if not body or not run[1] then
-        bury(id, task, 'Unreadable', 'the record is not readable', 'unreadable', now)
+    local id = ended[i]
+    local key, run = tag .. 'r:' .. id, read_run(id)
+    local body, record = decode(bodies[(i - 1) % 25 + 1])
+    local task = body and body[1] or run[8] or '?'
+    local to, score, word = dead, now, 'dead'
+    local attempt, crashes = bounded(run[1]), bounded(run[3], 0) + 1
+    local lost = 'worker ' .. (run[7] or '?') .. ' vanished'
+    if not body or not attempt then
+      local reason = body and 'the run record is not readable' or 'the record is not readable'
+      bury(id, task, 'Unreadable', reason, 'unreadable', body, record, run)
+    else
+      local limit = body[8] >= 0 and body[8] or retries
+      call('HSET', key, 'crashes', crashes)
+      local group = redis.sha1hex('lost:' .. task):sub(1, 16)
+      if run[4] then
+        to, word = cancelled, 'cancelled'
+        finish(id, task, 'cancelled', 'cancelled while running', body, record, run)
+      elseif crashes >= 3 then
+        bury(id, task, 'WorkerLost', 'poison: ' .. crashes .. ' workers vanished while running it',
+          group, body, record, run)
+      elseif attempt - bounded(run[2], 0) > limit then
+        bury(id, task, 'WorkerLost', lost .. ' and no runs are left', group, body, record, run)
       else
-        local limit = body[8] >= 0 and body[8] or retries
-        call('HSET', key, 'crashes', crashes)
-        clear_unless(tag .. 'at:' .. id, 'list')
-        if run[4] then
-          to, word = KEYS[5], 'cancelled'
-          cancel(id, task, 'cancelled while running')
-          free_unique(id, body, record)
-        elseif crashes >= 3 then
-          bury(id, task, 'WorkerLost', 'poison: ' .. crashes .. ' workers vanished while running it',
-            redis.sha1hex('lost:' .. task):sub(1, 16), now)
-          free_unique(id, body, record)
-        elseif tonumber(run[1]) - tonumber(run[2] or 0) > limit then
-          bury(id, task, 'WorkerLost', lost .. ' and no runs are left',
-            redis.sha1hex('lost:' .. task):sub(1, 16), now)
-          free_unique(id, body, record)
-        else
-          to, score, word = ready, tonumber(run[5]), 'pending'
-          call('HSET', key, 'state', 'pending')
-        end
-        call('RPUSH', tag .. 'at:' .. id, cmsgpack.pack({ tonumber(run[1]), tonumber(run[6]), now,
-          run[7] or '', 'lost', lost }))
-        call('LTRIM', tag .. 'at:' .. id, -20, -1)
-        stat('crashed', task)
-        count(totals, 'crashed', 1)
+        to, word = ready, 'pending'
+        score = bounded(run[5], (9 - body[3]) * 4398046511104 + seq)
+        call('HSET', key, 'state', 'pending')
       end
-      plans[#plans + 1] = { id, lease, to, score }
-      returned[#returned + 1] = id
-      count(moves, word .. ':' .. task, 1)
-      count(moves, 'running:' .. task, -1)
+      clear_unless(tag .. 'at:' .. id, 'list')
+      call('RPUSH', tag .. 'at:' .. id, cmsgpack.pack({ attempt, bounded(run[6], now), now,
+        run[7] or '', 'lost', lost }))
+      call('LTRIM', tag .. 'at:' .. id, -20, -1)
+      stat('crashed', task)
+      count(totals, 'crashed', 1)
     end
+    plans[#plans + 1] = { id, lease, to, score }
+    returned[#returned + 1] = id
+    count(moves, word .. ':' .. task, 1)
+    count(moves, 'running:' .. task, -1)
   end
 end
+call('HSET', meta_key, 'seen', now)
 
 -- Jobs of resumed tasks, in steps.
+local left, room, held = {}, max, bounded(meta[10], 0)
+for task in string.gmatch(meta[8] or '', '[^\n]+') do
+  local from = tag .. 'held:' .. task
+  clear_unless(from, 'zset')
+  local list = room > 0 and call('ZRANGE', from, 0, room - 1, 'WITHSCORES') or {}
+  for i = 1, #list, 2 do plans[#plans + 1] = { list[i], from, ready, list[i + 1] } end
+  room, held = room - #list / 2, held - #list / 2
+  if call('ZCARD', from) > #list / 2 then left[#left + 1] = task end
+end
 if meta[8] then
-  local left, room, held = {}, max, tonumber(meta[10] or 0)
-  for task in string.gmatch(meta[8], '[^\n]+') do
-    local from = tag .. 'held:' .. task
-    local list = {}
-    if room > 0 and call('TYPE', from).ok == 'zset' then
-      list = call('ZRANGE', from, 0, room - 1, 'WITHSCORES')
-      for i = 1, #list, 2 do plans[#plans + 1] = { list[i], from, ready, list[i + 1] } end
-      room, held = room - #list / 2, held - #list / 2
-      if call('ZCARD', from) > #list / 2 then left[#left + 1] = task end
-    elseif room <= 0 then
-      left[#left + 1] = task
-    end
-  end
   call('HSET', meta_key, 'held', math.max(held, 0))
   if #left > 0 then
     call('HSET', meta_key, 'unpark', table.concat(left, '\n'))
@@ -219,24 +234,24 @@ if next(stats) then
 end
 for i = 1, #plans do
   local id, from, to, score = unpack(plans[i])
-  call('ZREM', from, id)
   call('ZADD', to, score, id)
+  call('ZREM', from, id)
 end
 
--- The marker stands exactly if a job could be started now.
+-- The marker stands exactly if a job could be started now. Who called knows what is due next.
 running = call('ZCARD', lease)
-local open = not meta[1] and call('ZCARD', ready) > 0
-if open and meta[2] then open = running < tonumber(meta[2]) end
-if open and meta[3] then
-  local rate = tonumber(meta[3])
-  local gone = math.max(now - tonumber(meta[5] or now), 0)
-  open = tonumber(meta[4] or 1) + gone * rate / 1000 >= 1
+local rate, tokens = bounded(meta[3], 0), 1
+local waiting = call('ZCARD', ready)
+local open = not meta[1] and waiting > 0
+if open and meta[2] then open = running < bounded(meta[2], 0) end
+if rate > 0 then
+  tokens = bounded(meta[4], 1) + math.max(now - bounded(meta[5], now), 0) * rate / 1000
 end
-if open then call('ZADD', KEYS[11], 0, '1') else call('DEL', KEYS[11]) end
+if open and tokens >= 1 then call('ZADD', wake, 0, '1') else call('DEL', wake) end
 
 local next_ms = -1
 local function sooner(at)
-  local ms = math.max(at - now, 0)
+  local ms = math.max(math.ceil(at - now), 0)
   if next_ms < 0 or ms < next_ms then next_ms = ms end
 end
 for _, from in ipairs({ scheduled, retrying }) do
@@ -245,9 +260,12 @@ for _, from in ipairs({ scheduled, retrying }) do
 end
 if running > 0 then
   local first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2]
-  sooner(math.max(tonumber(first), tonumber(meta[7] or 0)) + 1)
+  sooner(math.max(tonumber(first), after) + 1)
+  -- While leases live, somebody has to be seen in each half of one.
+  sooner(now + 0.4 * lease_ms)
 end
-if call('HEXISTS', meta_key, 'unpark') == 1 then sooner(now) end
+if #left > 0 then sooner(now) end
+if waiting > 0 and tokens < 1 then sooner(now + (1 - tokens) * 1000 / rate) end
 local answer = { next_ms, promoted, #returned }
 for i = 1, #returned do answer[3 + i] = returned[i] end
 return answer

@@ -8,98 +8,117 @@
 --       (value: grace_ms)
 -- Returns: now_ms, ms until something is due (-1: nothing is), 1 to call again at once, number of
 --          settles, for each settle the state it led to or "stale", then id, fence, attempt and
---          record of each claimed job
+--          record of each claimed job; error QKIND or QBODY, and then nothing was written
 
 local call = redis.call
 local ready, scheduled, retrying, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local meta_key, tasks_key = KEYS[9], KEYS[11]
-local tag, worker, counter = ARGV[1], ARGV[2], ARGV[3]
-local want, lease_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
+local meta_key, tasks_key, wake = KEYS[9], KEYS[11], KEYS[12]
+local tag, worker, counter = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local want, lease_ms = math.min(tonumber(ARGV[4]), 500), tonumber(ARGV[5])
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local minute_key = tag .. 'm:' .. math.floor(now / 60000)
 local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
-local last_key = tag .. 'last:' .. worker
 
-local function expect(name, kind)
-  local found = call('TYPE', name).ok
+local names, hashes = { unpack(KEYS) }, { [8] = 1, [9] = 1, [10] = 1, [11] = 1, [14] = 1, [15] = 1 }
+names[14], names[15] = minute_key, hour_key
+for i = 1, 15 do
+  local found, kind = call('TYPE', names[i]).ok, hashes[i] and 'hash' or 'zset'
   if found ~= 'none' and found ~= kind then
-    error({ err = 'QKIND ' .. name .. ' is a ' .. found .. ', not a ' .. kind })
+    return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-for i = 1, 7 do expect(KEYS[i], 'zset') end
-for i = 8, 11 do expect(KEYS[i], 'hash') end
-expect(KEYS[12], 'zset')
-expect(KEYS[13], 'zset')
-expect(minute_key, 'hash')
-expect(hour_key, 'hash')
-
+local readable, settles = pcall(cmsgpack.unpack, ARGV[6])
+if ARGV[6] == '' then
+  settles = {}
+elseif not readable or type(settles) ~= 'table' then
+  return redis.error_reply('QBODY the settles of ' .. worker .. ' are not readable')
+end
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'reap_after', 'unpark')
-local moves, stats, totals = {}, {}, {}
-local function count(where, name, by) where[name] = (where[name] or 0) + by end
-local shown = {}
-local function stat_name(task)
-  if not shown[task] then
-    local index = call('HGET', tasks_key, 'index:' .. task)
-    shown[task] = (not index or tonumber(index) > 40) and 'other' or task
-  end
-  return shown[task]
-end
-local function stat(name, task)
-  count(stats, name, 1)
-  count(stats, name .. ':' .. stat_name(task), 1)
-end
-local function timing(name, task, ms)
-  local bucket = math.floor(math.log(1 + 10 * math.max(ms, 0)) / 0.22314355131421)
-  count(stats, name .. ':' .. bucket .. ':' .. stat_name(task), 1)
-end
+  'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen')
 
 -- PERSIST is allowed when memory is full, and so is what follows it in this script.
 call('PERSIST', meta_key)
 
-local answers = { now, -1, 0, 0 }
-local leaving, entering = {}, { {}, {}, {}, {}, {} }
+-- What changes is summed by task and written once.
+local sheets, totals = {}, {}
+local function add(where, name, by) where[name] = (where[name] or 0) + by end
+local function sheet(task)
+  local found = sheets[task]
+  if not found then
+    found = { moves = {}, counts = {}, wait = {}, run = {} }
+    sheets[task] = found
+  end
+  return found
+end
+local function bucket(ms)
+  if not (ms > 0 and ms < 1e12) then ms = 0 end
+  return math.floor(math.log(1 + 10 * ms) / 0.22314355131421)
+end
+local function bounded(value, default)
+  local number = tonumber(value)
+  return number and number > -1e15 and number < 1e15 and number or default
+end
+
+-- A set is left and the next one entered together, and last; a refused entry leaves nothing.
 local READY, RETRYING, COMPLETED, CANCELLED, DEAD = 1, 2, 3, 4, 5
 local words = { 'pending', 'retrying', 'completed', 'cancelled', 'dead' }
+local sets = { ready, retrying, KEYS[5], KEYS[6], KEYS[7] }
+local leaving, entering = {}, { {}, {}, {}, {}, {} }
 local function move(id, to, score, task, from)
+  local target, moves = entering[to], sheet(task).moves
   leaving[#leaving + 1] = id
-  local target = entering[to]
   target[#target + 1] = score
   target[#target + 1] = id
-  count(moves, words[to] .. ':' .. task, 1)
-  count(moves, from .. ':' .. task, -1)
+  add(moves, words[to], 1)
+  add(moves, from, -1)
 end
-local function free_unique(id, digest, until_ms)
-  local key = tag .. 'unique:' .. digest
-  if call('GET', key) == id then
-    if tonumber(until_ms or 0) > now then call('PEXPIREAT', key, until_ms) else call('DEL', key) end
+local function apply(from)
+  if #leaving == 0 then return end
+  for i = 1, 5 do
+    if #entering[i] > 0 then call('ZADD', sets[i], unpack(entering[i])) end
   end
+  call('ZREM', from, unpack(leaving))
+  leaving, entering = {}, { {}, {}, {}, {}, {} }
 end
-local function short(text)
-  if #text <= 300 then return text end
-  return (string.gsub(string.sub(text, 1, 300), '[\192-\247][\128-\191]*$', ''))
+
+local function free_unique(id, digest, until_ms)
+  local key, wait = tag .. 'unique:' .. digest, bounded(until_ms, 0)
+  if call('MGET', key)[1] == id then
+    if wait > now then
+      call('PEXPIREAT', key, string.format('%.0f', wait))
+    else
+      call('DEL', key)
+    end
+  end
 end
 local function clear_unless(name, kind)
   local found = call('TYPE', name).ok
   if found ~= 'none' and found ~= kind then call('DEL', name) end
 end
+local function short(text)
+  if #text <= 300 then return text end
+  return (string.gsub(string.sub(text, 1, 300), '[\192-\247][\128-\191]*$', ''))
+end
 local function bury(id, task, kind, message, trace, fingerprint)
   call('SET', tag .. 'err:' .. id, cmsgpack.pack({ kind, message, trace, fingerprint }))
   local fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[8], fingerprint) or '')
-  if not fine or type(group) ~= 'table' then
+  if not fine or type(group) ~= 'table' or type(group[1]) ~= 'number' then
     if call('HLEN', KEYS[8]) >= 1000 then
       fingerprint, kind, message = 'other', 'other', 'more than 1,000 different errors'
+      fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[8], fingerprint) or '')
     end
-    group = { 0, task, kind, short(message), now, now, id }
+    if not fine or type(group) ~= 'table' or type(group[1]) ~= 'number' then
+      group = { 0, task, kind, short(message), now, now, id }
+    end
   end
   group[1], group[6], group[7] = group[1] + 1, now, id
   call('HSET', KEYS[8], fingerprint, cmsgpack.pack(group))
   clear_unless(tag .. 'errors:' .. fingerprint, 'zset')
   call('ZADD', tag .. 'errors:' .. fingerprint, now, id)
   call('HSET', tag .. 'r:' .. id, 'fp', fingerprint)
-  count(totals, 'dead', 1)
-  stat('dead', task)
+  add(totals, 'dead', 1)
+  add(sheet(task).counts, 'dead', 1)
 end
 local function remember(id, entry)
   local key = tag .. 'at:' .. id
@@ -107,236 +126,248 @@ local function remember(id, entry)
   call('RPUSH', key, cmsgpack.pack(entry))
   call('LTRIM', key, -20, -1)
 end
+-- Logs of finished jobs count against the queue's budget; a completed one keeps its last 200.
+local function keep_log(id, key, to, lines)
+  call('ZADD', KEYS[13], now, id)
+  if to == COMPLETED and bounded(lines, 0) > 200 then
+    local bytes = bounded(call('HGET', key, 'logb'), 0)
+    local kept = math.floor(bytes * 200 / tonumber(lines))
+    pcall(call, 'XTRIM', tag .. 'log:' .. id, 'MAXLEN', 200)
+    call('HSET', key, 'logn', 200, 'logb', kept)
+    call('HINCRBY', meta_key, 'log_bytes', kept - bytes)
+  end
+end
 
-local settles = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6]) or {}
-answers[4] = #settles
+local answers = { now, -1, 0, #settles }
+local scores
 for i = 1, #settles do
+  if i % 500 == 1 then
+    apply(lease)
+    local ids = {}
+    for j = i, math.min(i + 499, #settles) do ids[#ids + 1] = settles[j][1] end
+    scores = call('ZMSCORE', lease, unpack(ids))
+  end
   local s = settles[i]
   local id, fence, kind, task = s[1], s[2], s[3], s[4]
-  local key = tag .. 'r:' .. id
-  local run = call('TYPE', key).ok == 'hash' and call('HMGET', key, 'fence', 'attempt', 'base',
-    'max', 'cancel', 'score', 'started', 'unique', 'unique_until', 'logn', 'settled', 'state',
-    'unknown', 'logb') or {}
-  local answer = 'stale'
-  if run[11] and tonumber(run[11]) == fence then
-    answer = run[12] or 'completed'
-  elseif run[1] and tonumber(run[1]) == fence and call('ZSCORE', lease, id) then
-    local attempt, used = tonumber(run[2]), tonumber(run[2]) - tonumber(run[3] or 0)
+  local key, answer = tag .. 'r:' .. id, 'stale'
+  local fine, run = pcall(call, 'HMGET', key, 'fence', 'settled', 'unique', 'logn', 'cancel')
+  if not fine then run = {} end
+  if tonumber(run[2] or -1) == fence then
+    answer = call('HGET', key, 'state') or 'completed'
+  elseif tonumber(run[1] or -1) == fence and scores[(i - 1) % 500 + 1] then
     local to, score, reason = DEAD, now, nil
+    local page = sheet(task)
     if kind == 'c' then
       to = COMPLETED
       if s[6] then call('SET', tag .. 'res:' .. id, s[6]) end
-      count(totals, 'completed', 1)
-      stat('ok', task)
-      timing('run', task, s[5])
-    elseif kind == 'f' then
-      count(totals, 'failed', 1)
-      stat('failed', task)
-      timing('run', task, s[5])
-      if run[5] then
-        to, reason = CANCELLED, 'cancelled while running'
-      elseif s[8] or used > tonumber(run[4] or s[7]) then
-        bury(id, task, s[9], s[10], s[11], s[12])
-        reason = s[8] and s[8] ~= '' and s[8] or 'no runs left'
-      else
-        to, score = RETRYING, now + s[6]
-        call('SET', tag .. 'err:' .. id, cmsgpack.pack({ s[9], s[10], s[11], s[12] }))
-        count(totals, 'retried', 1)
-        stat('retried', task)
-      end
-      remember(id, { attempt, tonumber(run[7]), now, worker, words[to],
-        short(s[9] .. ': ' .. s[10]) })
-    elseif run[5] then
-      to, reason = CANCELLED, 'cancelled while running'
-    elseif kind == 's' then
-      to, score, attempt = RETRYING, now + s[6], attempt - 1
-    elseif kind == 'b' then
-      to, score, attempt = READY, tonumber(run[6]), attempt - 1
+      add(totals, 'completed', 1)
+      add(page.counts, 'ok', 1)
+      add(page.run, bucket(s[5]), 1)
+      call('HSET', key, 'state', 'completed', 'settled', fence, 'finished', now)
     else
-      local first, times = string.match(run[13] or '', '^(%d+) (%d+)$')
-      first, times = tonumber(first or now), tonumber(times or 0)
-      attempt = attempt - 1
-      if now - first >= s[6] then
-        bury(id, task, s[9], s[10], s[11], s[12])
-        reason = s[10]
+      local more = call('HMGET', key, 'attempt', 'base', 'max', 'score', 'started', 'unknown')
+      local attempt, left = bounded(more[1], 1), bounded(more[3], -1)
+      if left < 0 then left = bounded(s[7], 0) end
+      if kind ~= 'f' then attempt = attempt - 1 end
+      if kind ~= 'u' and more[6] then call('HDEL', key, 'unknown') end
+      if kind == 'f' then
+        add(totals, 'failed', 1)
+        add(page.counts, 'failed', 1)
+        add(page.run, bucket(s[5]), 1)
+        if run[5] then
+          to, reason = CANCELLED, 'cancelled while running'
+        elseif s[8] or attempt - bounded(more[2], 0) > left then
+          bury(id, task, s[9], s[10], s[11], s[12])
+          reason = s[8] and s[8] ~= '' and s[8] or 'no runs left'
+        else
+          to, score = RETRYING, now + math.max(bounded(s[6], 0), 0)
+          call('SET', tag .. 'err:' .. id, cmsgpack.pack({ s[9], s[10], s[11], s[12] }))
+          add(totals, 'retried', 1)
+          add(page.counts, 'retried', 1)
+        end
+        remember(id, { attempt, bounded(more[5], now), now, worker, words[to],
+          short(s[9] .. ': ' .. s[10]) })
+      elseif run[5] then
+        to, reason = CANCELLED, 'cancelled while running'
+      elseif kind == 's' then
+        to, score = RETRYING, now + math.max(bounded(s[6], 0), 0)
+      elseif kind == 'b' then
+        to, score = READY, bounded(more[4], 5 * 4398046511104 + bounded(meta[9], 0))
       else
-        to, score = RETRYING, now + math.min(2 ^ times, 60) * 1000
-        call('HSET', key, 'unknown', string.format('%.0f %d', first, times + 1))
-      end
-    end
-    answer = words[to]
-    call('HSET', key, 'state', answer, 'settled', fence, 'attempt', attempt)
-    if to >= COMPLETED then
-      call('HSET', key, 'finished', now)
-      if reason then call('HSET', key, 'reason', reason) end
-      if run[8] then free_unique(id, run[8], run[9]) end
-      if run[10] then
-        call('ZADD', KEYS[13], now, id)
-        if to == COMPLETED and tonumber(run[10]) > 200 then
-          pcall(call, 'XTRIM', tag .. 'log:' .. id, 'MAXLEN', 200)
-          local bytes = tonumber(run[14] or 0)
-          local kept = math.floor(bytes * 200 / tonumber(run[10]))
-          call('HSET', key, 'logn', 200, 'logb', kept)
-          call('HINCRBY', meta_key, 'log_bytes', kept - bytes)
+        local first, times = string.match(more[6] or '', '^(%d+) (%d+)$')
+        first, times = bounded(first, now), bounded(times, 0)
+        if now - first >= bounded(s[6], 0) then
+          bury(id, task, s[9], s[10], s[11], s[12])
+          reason = s[10]
+        else
+          to, score = RETRYING, now + math.min(2 ^ times, 60) * 1000
+          call('HSET', key, 'unknown', string.format('%.0f %d', first, times + 1))
         end
       end
-      if to == CANCELLED then count(totals, 'cancelled', 1) end
+      call('HSET', key, 'state', words[to], 'settled', fence, 'attempt', attempt)
+      if to == CANCELLED then add(totals, 'cancelled', 1) end
+      if reason then call('HSET', key, 'finished', now, 'reason', reason) end
+    end
+    answer = words[to]
+    if to >= COMPLETED then
+      if run[3] then free_unique(id, run[3], call('HGET', key, 'unique_until')) end
+      if run[4] then keep_log(id, key, to, run[4]) end
     end
     move(id, to, score, task, 'running')
   else
-    count(totals, 'stale', 1)
+    add(totals, 'stale', 1)
   end
   answers[#answers + 1] = answer
 end
-local function apply(from)
-  if #leaving == 0 then return end
-  call('ZREM', from, unpack(leaving))
-  if #entering[READY] > 0 then call('ZADD', ready, unpack(entering[READY])) end
-  if #entering[RETRYING] > 0 then call('ZADD', retrying, unpack(entering[RETRYING])) end
-  if #entering[COMPLETED] > 0 then call('ZADD', KEYS[5], unpack(entering[COMPLETED])) end
-  if #entering[CANCELLED] > 0 then call('ZADD', KEYS[6], unpack(entering[CANCELLED])) end
-  if #entering[DEAD] > 0 then call('ZADD', KEYS[7], unpack(entering[DEAD])) end
-  leaving, entering = {}, { {}, {}, {}, {}, {} }
-end
 apply(lease)
 
--- A repeat of the last claim returns what is still its own and claims nothing new.
-local running = call('ZCARD', lease)
-local previous = want > 0 and call('GET', last_key)
-local again = false
-if previous then
-  local fine, list = pcall(cmsgpack.unpack, previous)
-  again = fine and type(list) == 'table' and list[1] == counter
-  if again then
-    for i = 2, #list, 2 do
-      local key = tag .. 'r:' .. list[i]
-      local run = call('HMGET', key, 'fence', 'owner', 'attempt', 'base', 'state')
-      local body = call('GET', tag .. 'j:' .. list[i])
-      if body and tonumber(run[1]) == list[i + 1] and run[2] == worker and run[5] == 'running' then
-        answers[#answers + 1] = list[i]
-        answers[#answers + 1] = list[i + 1]
-        answers[#answers + 1] = tonumber(run[3]) - tonumber(run[4] or 0)
-        answers[#answers + 1] = body
-      end
+-- A repeat of the last claim returns what is still its own and claims nothing new; an older one,
+-- which nobody waits for any more, claims nothing.
+local running, again = call('ZCARD', lease), false
+local seen, after = bounded(meta[10], 0), bounded(meta[7], 0)
+if running > 0 and after <= now and (seen < now - lease_ms / 2 or seen > now) then
+  -- Nobody reached the server for half a lease: others get a whole one to renew theirs.
+  after = now + lease_ms
+  call('HSET', meta_key, 'reap_after', string.format('%.0f', after))
+end
+local last_key = tag .. 'last:' .. worker
+local fine, list = pcall(cmsgpack.unpack, want > 0 and call('MGET', last_key)[1] or '')
+if fine and type(list) == 'table' and type(list[1]) == 'number' then
+  again = list[1] >= counter
+  for i = 2, list[1] == counter and #list or 0, 2 do
+    local id, fence = list[i], list[i + 1]
+    local clean, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'fence', 'owner', 'attempt', 'base',
+      'state')
+    local packed = call('MGET', tag .. 'j:' .. id)[1]
+    if clean and packed and tonumber(run[1] or -1) == fence and run[2] == worker
+      and run[5] == 'running' then
+      answers[#answers + 1] = id
+      answers[#answers + 1] = fence
+      answers[#answers + 1] = bounded(run[3], 1) - bounded(run[4], 0)
+      answers[#answers + 1] = packed
     end
   end
 end
 
-local tokens, rate = nil, tonumber(meta[3] or 0)
+local tokens, rate = nil, bounded(meta[3], 0)
 if rate > 0 then
   local burst = math.max(rate, 1)
-  local gone = math.max(now - tonumber(meta[5] or now), 0)
-  tokens = math.min(burst, tonumber(meta[4] or burst) + gone * rate / 1000)
+  local gone = math.max(now - bounded(meta[5], now), 0)
+  tokens = math.min(burst, bounded(meta[4], burst) + gone * rate / 1000)
 end
-if want > 0 and not again and not meta[1] then
-  if meta[2] then want = math.min(want, tonumber(meta[2]) - running) end
-  if tokens then want = math.min(want, math.floor(tokens)) end
-else
-  want = 0
-end
-local taken = { counter }
-local leases, held, parked, odd = {}, {}, 0, 0
-if want > 0 then
-  local paused = {}
-  if meta[6] then
-    for task in string.gmatch(meta[6], '[^\n]+') do paused[task] = true end
-    want = math.min(want, 200)
+if again or meta[1] then want = 0 end
+if meta[2] then want = math.min(want, bounded(meta[2], 0) - running) end
+if tokens then want = math.min(want, math.floor(tokens)) end
+
+-- Everything in a record that is used here is checked here.
+local function decode(packed)
+  local fine, record = pcall(cmsgpack.unpack, packed or '')
+  local body = fine and type(record) == 'table' and record[3]
+  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[2]) ~= 'string'
+    or type(body[10]) ~= 'string' then
+    return
   end
-  local found = call('ZRANGE', ready, 0, want - 1, 'WITHSCORES')
-  local names = {}
+  if not (bounded(record[1]) and bounded(record[2]) and bounded(body[3]) and bounded(body[6])
+    and bounded(body[7]) and bounded(body[8]) and bounded(body[11])) then
+    return
+  end
+  return body, record
+end
+local paused = {}
+for task in string.gmatch(meta[6] or '', '[^\n]+') do paused[task] = true end
+local taken, leases, started, held, got = { counter }, {}, {}, {}, 0
+local rank, most, bytes = 0, math.max(want, 200), 0
+-- Bodies are read in small steps, since one may hold 1 MiB.
+while got < want and rank < most and bytes < 4194304 do
+  local found = call('ZRANGE', ready, rank, rank + math.min(want - got, 25) - 1, 'WITHSCORES')
+  if #found == 0 then break end
+  names = {}
   for i = 1, #found, 2 do names[#names + 1] = tag .. 'j:' .. found[i] end
-  local bodies = #names > 0 and call('MGET', unpack(names)) or {}
-  if meta[6] and #found > 0 then
-    -- Behind a parked job others may wait: look at up to 200.
-    local more = call('ZRANGE', ready, want, 199, 'WITHSCORES')
-    names = {}
-    for i = 1, #more, 2 do
-      found[#found + 1], found[#found + 2] = more[i], more[i + 1]
-      names[#names + 1] = tag .. 'j:' .. more[i]
-    end
-    if #names > 0 then
-      for _, body in ipairs(call('MGET', unpack(names))) do bodies[#bodies + 1] = body end
-    end
-  end
-  local got = 0
-  for i = 1, #bodies do
-    if got >= want then break end
+  rank = rank + #names
+  local bodies = call('MGET', unpack(names))
+  for i = 1, #names do
     local id, score, packed = found[2 * i - 1], found[2 * i], bodies[i]
     local key = tag .. 'r:' .. id
-    local fine, record = pcall(cmsgpack.unpack, packed or '')
-    local body = fine and type(record) == 'table' and record[3]
-    if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[2]) ~= 'string'
-      or type(body[3]) ~= 'number' or type(record[1]) ~= 'number' then
-      body = nil
+    local body, record = decode(packed)
+    local clean, run = pcall(call, 'HMGET', key, 'attempt', 'fence', 'base', 'unknown', 'task')
+    local attempt, fence, base
+    if clean then
+      attempt, fence = bounded(run[1] or 0), bounded(run[2] or 0)
+      base = bounded(run[3] or 0)
     end
-    local run, clean = nil, call('TYPE', key).ok
-    clean = clean == 'none' or clean == 'hash'
-    if body and clean then run = call('HMGET', key, 'attempt', 'fence', 'base', 'unknown') end
-    if not run then
+    bytes = bytes + #(packed or '')
+    if not body or not (attempt and fence and base) then
       local reason = not packed and 'the record is missing'
-        or clean and 'the record is not readable' or 'the run record is not readable'
+        or not body and 'the record is not readable' or 'the run record is not readable'
+      local task = body and body[1] or clean and run[5] or '?'
       if not clean then call('DEL', key) end
-      local task = body and body[1] or '?'
+      if body and body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
       bury(id, task, 'Unreadable', reason, '', 'unreadable')
       call('HSET', key, 'state', 'dead', 'finished', now, 'reason', reason, 'task', task)
       move(id, DEAD, now, task, 'pending')
-      odd = odd + 1
     elseif paused[body[1]] then
       held[#held + 1] = { tag .. 'held:' .. body[1], score, id }
-      parked = parked + 1
     else
-      local task, attempt = body[1], tonumber(run[1] or 0)
+      local task = body[1]
       local limit = body[6] > 0 and record[1] + body[6] or body[7]
-      if limit > 0 and limit <= now and attempt == 0 then
+      -- A job that ran, or that an operator sent again, was started in time.
+      if limit > 0 and limit <= now and not run[3] and (fence == 0 or run[4]) then
         call('HSET', key, 'state', 'cancelled', 'finished', now, 'reason', 'expired', 'task', task)
         if body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
-        count(totals, 'cancelled', 1)
+        add(totals, 'cancelled', 1)
         move(id, CANCELLED, now, task, 'pending')
-        odd = odd + 1
       else
-        local fence = tonumber(run[2] or 0) + 1
-        attempt = attempt + 1
+        local page = sheet(task)
+        fence, attempt, got = fence + 1, attempt + 1, got + 1
         call('HSET', key, 'state', 'running', 'attempt', attempt, 'fence', fence, 'owner', worker,
-          'started', now, 'lease', lease_ms, 'score', score, 'task', task)
-        if body[8] >= 0 then call('HSET', key, 'max', body[8]) end
+          'started', now, 'lease', lease_ms, 'score', score, 'task', task, 'max', body[8])
         if body[10] ~= '' then
           call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
         end
         if fence > 1 then
           call('HDEL', key, 'progress', 'message', 'finished', 'reason')
         else
-          timing('wait', task, now - record[2])
+          add(page.wait, bucket(now - record[2]), 1)
         end
-        got = got + 1
-        leases[#leases + 1] = now + lease_ms
-        leases[#leases + 1] = id
-        taken[#taken + 1] = id
-        taken[#taken + 1] = fence
-        count(moves, 'running:' .. task, 1)
-        count(moves, 'pending:' .. task, -1)
-        stat('started', task)
-        answers[#answers + 1] = id
-        answers[#answers + 1] = fence
-        answers[#answers + 1] = attempt - tonumber(run[3] or 0)
-        answers[#answers + 1] = packed
+        add(page.moves, 'running', 1)
+        add(page.moves, 'pending', -1)
+        add(page.counts, 'started', 1)
+        leases[2 * got - 1], leases[2 * got], started[got] = now + lease_ms, id, id
+        taken[2 * got], taken[2 * got + 1] = id, fence
+        local at = #answers
+        answers[at + 1], answers[at + 2] = id, fence
+        answers[at + 3], answers[at + 4] = attempt - base, packed
       end
     end
   end
-  if got > 0 then
-    call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000)
-    if tokens then tokens = tokens - got end
-  end
-  if got < want and parked + odd > 0 then answers[3] = 1 end
 end
-if tokens then call('HSET', meta_key, 'tokens', tokens, 'tokens_at', now) end
-call('HSET', meta_key, 'seen', now)
-if parked > 0 then call('HINCRBY', meta_key, 'held', parked) end
-for field, by in pairs(moves) do
-  if by ~= 0 then call('HINCRBY', tasks_key, field, by) end
+if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
+if got < want and (rank >= most or bytes >= 4194304) then answers[3] = 1 end
+
+if tokens then
+  tokens = tokens - got
+  call('HSET', meta_key, 'seen', now, 'tokens', tokens, 'tokens_at', now)
+else
+  call('HSET', meta_key, 'seen', now)
+end
+if #held > 0 then call('HINCRBY', meta_key, 'held', #held) end
+local fields = {}
+for task, page in pairs(sheets) do
+  for word, by in pairs(page.moves) do
+    if by ~= 0 then call('HINCRBY', tasks_key, word .. ':' .. task, by) end
+  end
+  local index = bounded(call('HGET', tasks_key, 'index:' .. task), 41)
+  local shown = ':' .. (index > 40 and 'other' or task)
+  for name, by in pairs(page.counts) do
+    add(fields, name, by)
+    add(fields, name .. shown, by)
+  end
+  for number, by in pairs(page.wait) do add(fields, 'wait:' .. number .. shown, by) end
+  for number, by in pairs(page.run) do add(fields, 'run:' .. number .. shown, by) end
 end
 for field, by in pairs(totals) do call('HINCRBY', KEYS[10], field, by) end
-if next(stats) then
-  for field, by in pairs(stats) do
+if next(fields) then
+  for field, by in pairs(fields) do
     call('HINCRBY', minute_key, field, by)
     call('HINCRBY', hour_key, field, by)
   end
@@ -345,28 +376,25 @@ if next(stats) then
 end
 apply(ready)
 for i = 1, #held do
-  local kind = call('TYPE', held[i][1]).ok
-  if kind == 'none' or kind == 'zset' then
-    call('ZREM', ready, held[i][3])
-    call('ZADD', held[i][1], held[i][2], held[i][3])
-  end
+  clear_unless(held[i][1], 'zset')
+  call('ZADD', held[i][1], held[i][2], held[i][3])
+  call('ZREM', ready, held[i][3])
 end
-if #leases > 0 then
-  local ids = {}
-  for i = 2, #leases, 2 do ids[#ids + 1] = leases[i] end
-  call('ZREM', ready, unpack(ids))
+if got > 0 then
   call('ZADD', lease, unpack(leases))
+  call('ZREM', ready, unpack(started))
 end
 
--- The marker stands exactly if a job could be started now.
+-- The marker stands exactly if a job could be started now. Who called knows what is due next.
 running = call('ZCARD', lease)
-local open = not meta[1] and call('ZCARD', ready) > 0
-if open and meta[2] then open = running < tonumber(meta[2]) end
+local waiting = call('ZCARD', ready)
+local open = not meta[1] and waiting > 0
+if open and meta[2] then open = running < bounded(meta[2], 0) end
 if open and tokens then open = tokens >= 1 end
-if open then call('ZADD', KEYS[12], 0, '1') else call('DEL', KEYS[12]) end
+if open then call('ZADD', wake, 0, '1') else call('DEL', wake) end
 
 local function sooner(at)
-  local ms = math.max(at - now, 0)
+  local ms = math.max(math.ceil(at - now), 0)
   if answers[2] < 0 or ms < answers[2] then answers[2] = ms end
 end
 local first = call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2]
@@ -375,10 +403,10 @@ first = call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2]
 if first then sooner(tonumber(first)) end
 if running > 0 then
   first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2]
-  sooner(math.max(tonumber(first), tonumber(meta[7] or 0)) + 1)
+  sooner(math.max(tonumber(first), after) + 1)
+  -- While leases live, somebody has to be seen in each half of one (see tend.lua).
+  sooner(now + 0.4 * lease_ms)
 end
 if meta[8] then sooner(now) end
-if tokens and tokens < 1 and call('ZCARD', ready) > 0 then
-  sooner(now + math.ceil((1 - tokens) * 1000 / rate))
-end
+if tokens and tokens < 1 and waiting > 0 then sooner(now + (1 - tokens) * 1000 / rate) end
 return answers
