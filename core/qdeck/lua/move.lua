@@ -140,10 +140,10 @@ for i = 1, #ids do
       if digest then call('SET', digest, id) end
       leave_group(id, run[4])
       call('HDEL', key, 'fp', 'reason', 'finished', 'crashes', 'cancel', 'unknown')
-      call('HSET', key, 'state', 'pending', 'base', bounded(run[1] or 0, 0))
+      call('HSET', key, 'state', 'pending', 'since', now, 'base', bounded(run[1] or 0, 0))
       call('ZREM', KEYS[13], id)
     elseif run[1] then
-      call('HSET', key, 'state', 'pending')
+      call('HSET', key, 'state', 'pending', 'since', now)
     end
   end
   if (outcome == 'cancelled' or outcome == 'deleted') and holder() == id then

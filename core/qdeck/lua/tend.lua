@@ -127,7 +127,7 @@ for i = 1, math.min(#due, max) do
     count(moves, 'cancelled:' .. task, 1)
   else
     seq = seq + 1
-    if run[1] then call('HSET', tag .. 'r:' .. id, 'state', 'pending') end
+    if run[1] then call('HSET', tag .. 'r:' .. id, 'state', 'pending', 'since', now) end
     plans[#plans + 1] = { id, from, ready, (9 - body[3]) * 4398046511104 + seq }
     count(moves, 'pending:' .. task, 1)
   end
