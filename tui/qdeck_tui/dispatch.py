@@ -19,7 +19,7 @@ SHOWN = {
     "enter": "Enter", "escape": "Esc", "tab": "Tab", "space": "Space", "ctrl+p": "Ctrl+P",
     "ctrl+r": "Ctrl+R", "ctrl+l": "Ctrl+L", "pagedown": "PgDn", "pageup": "PgUp",
     "ctrl+d": "Ctrl+D", "ctrl+u": "Ctrl+U", "shift+tab": "Shift+Tab", "up": "Up", "down": "Down",
-    "home": "Home", "end": "End",
+    "home": "Home", "end": "End", "[": "[ ]",
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Shell", "local_zone"]
 
 SMALLEST = (60, 16)
-RTT_STEPS = (5, 10, 20, 50, 100, 150, 200, 300, 500, 750, 1000, 2000, 5000)
+RTT_STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000)
 SAID_FOR = 8.0
 
 
@@ -81,6 +81,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.last_printable = -1.0
         self.own_themes: tuple[str, ...] = ()
         self.last_start: StartRequest | None = options.start
+        self.too_small = False
         self.zone: tzinfo = UTC if options.zone == "utc" else local_zone()
         self.snapshot: Snapshot | None = None
         self.palette = Palette(None, options.colour)
@@ -93,6 +94,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.sheet: Sheet | None = None
         self.typing: Typing | None = None
         self._token = 0
+        self._rtt_step = 0
         self._read_at = -1.0
         self._trouble = "connecting"
         self._said_at = -SAID_FOR
@@ -141,6 +143,21 @@ class Shell(DeltaMixin, TerminalMixin):
         for task in self._works:
             task.cancel()
         await super()._on_exit_app()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say when the screen is too small; an open dialog is answered No then."""
+        small = event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1]
+        if small and not self.too_small:
+            if self.typing is not None:
+                self._type("escape", None)
+            if isinstance(self.sheet, Dialog):
+                self.sheet.cancel()
+            elif self.sheet is not None:
+                self.close_sheet()
+        self.too_small = small
+        view = self.view_now()
+        if view is not None:
+            view.show_too_small(small)
 
     # Views
 
@@ -276,11 +293,14 @@ class Shell(DeltaMixin, TerminalMixin):
         view.tabs.tell(self._tabs(), self.current_mode, tuple(crumbs), view.summary())
 
     def _rtt(self) -> str:
+        """Return the round trip in steps, which change only when it left its step clearly."""
         rtt = self.poller.rtt
         if rtt is None:
             return ""
-        step = next((s for s in RTT_STEPS if rtt * 1000 <= s), None)
-        return f"rtt <{step}ms" if step else "rtt >5s"
+        low = self._rtt_step / 4
+        if not low < rtt * 1000 <= self._rtt_step * 1.5:
+            self._rtt_step = next((s for s in RTT_STEPS if rtt * 1000 <= s), RTT_STEPS[-1])
+        return f"rtt <{self._rtt_step}ms"
 
     def _tabs(self) -> tuple[tuple[str, str, str, str], ...]:
         badges = {}
@@ -362,6 +382,9 @@ class Shell(DeltaMixin, TerminalMixin):
             self.verbs.disturb()
         if key == "ctrl+c":
             self._interrupt()
+        elif self.too_small:
+            if name == "q":
+                self.exit()
         elif self.typing is not None:
             self._type(key, character)
         elif self.sheet is not None:

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from qdeck.admin import Admin, Failure, JobRef, Snapshot, Target
 from qdeck_tui.actions import Subject
-from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs
+from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs, TooSmall
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.overlay import Overlay, Sheet
 from qdeck_tui.widgets.pane import Pane
@@ -35,6 +35,7 @@ class Console(Protocol):
     zone: tzinfo
     supervisor: Supervisor | None
     last_start: StartRequest | None
+    too_small: bool
 
     @property
     def now(self) -> datetime:
@@ -135,6 +136,7 @@ class View(Screen[None]):
         self.status = Status()
         self.footer = Footer()
         self.overlay = Overlay()
+        self.too_small = TooSmall()
         self.panes: list[Pane] = []
         self.at = 0
         self.zoomed = False
@@ -236,10 +238,12 @@ class View(Screen[None]):
         yield self.status
         yield self.footer
         yield self.overlay
+        yield self.too_small
 
     def on_mount(self) -> None:
         """Arrange the panes and make the first one active."""
         self.fit_panes(*self.app.size)
+        self.show_too_small(self.desk.too_small)
         places = self.reachable_panes()
         if places and self.at not in places:
             self.at = places[0]
@@ -253,6 +257,11 @@ class View(Screen[None]):
             self._zoom()
         self.overlay.place()
         self.desk.changed()
+
+    def show_too_small(self, small: bool) -> None:
+        """Cover everything with a sentence, or uncover it."""
+        self.too_small.display = small
+        self.too_small.redraw()
 
     def redraw_all(self, forget: bool = False) -> None:
         """Draw everything again; with `forget` every line is written."""

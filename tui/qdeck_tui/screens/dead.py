@@ -37,7 +37,7 @@ class DeadView(ListView):
         )  # fmt: skip
         self.groups.empty = ("no dead jobs: nothing ran out of attempts, nothing was rejected",)
         self.sample = TextPane("SAMPLE")
-        self.sample.empty = ("no sample",)
+        self.sample.empty = ("the newest job of the selected group appears here",)
         self.panes = [self.groups, self.sample]
         self._box: Widget | None = None
         self._at = 0
@@ -87,6 +87,8 @@ class DeadView(ListView):
         name = self.groups.current_id()
         if name != self._of:
             self._of, self._at = name, 0
+            self.sample.title, first = "SAMPLE", True
+            self.sample.show([])
         value = parts.get(f"sample {name} {self._at}")
         if value is not None and take(self.sample, value):
             self._show_sample(cast("JobDetail | None", value))

@@ -43,8 +43,7 @@ class JobView(View):
         self._attempt: int | None = None
 
     def on_mount(self) -> None:
-        """Follow the log."""
-        super().on_mount()
+        """Follow the log. Textual calls the handlers of the base classes by itself."""
         self.desk.follow(self.ref)
         self._show_section()
 
@@ -144,7 +143,7 @@ class JobView(View):
         self.log_pane.wanted, self.text.wanted = on_log, not on_log
         self.log_pane.display, self.text.display = on_log, not on_log
         place = 1 if on_log else 2
-        if self.at != place:
+        if self.at != place or not self.panes[place].active:
             self.activate(place)
         if not on_log:
             self.text.show(self._section_lines())

@@ -66,6 +66,8 @@ class GroupView(_JobsView):
     def __init__(self, group: ErrorGroup) -> None:
         super().__init__(group.type, "dead", whole=False, queue=False)
         self.group = group
+        # All members failed alike, so their error says nothing in each row.
+        self.jobs.columns = tuple(c for c in self.jobs.columns if c.title != "ERROR")
         self.jobs.title = f"{group.task} in {group.queue}  {group.type}: {group.message}"
         self.jobs.empty = ("no job of this group is dead any more; Esc goes back",)
 
@@ -79,6 +81,10 @@ class GroupView(_JobsView):
     def selection(self, table: Listing[Any]) -> Selection:
         """Return the group, narrowed by the filter."""
         return Selection("dead", self.group.queue, self.group.fingerprint, self.jobs.needle)
+
+    def scope_words(self, selection: Selection) -> str:
+        """Name the group."""
+        return f"{super().scope_words(selection)}, {self.group.type}: {self.group.message}"
 
 
 class DeadJobsView(_JobsView):

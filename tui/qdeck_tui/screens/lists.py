@@ -29,6 +29,15 @@ class ListView(View):
         """Return what a window list stands for when all of it is marked."""
         return None
 
+    def scope_words(self, selection: Selection) -> str:
+        """Return what a selection is, in words for a dialog."""
+        words: list[str] = [selection.state]
+        if selection.queue:
+            words.append(f"in {selection.queue}")
+        if selection.query:
+            words.append(f"matching {selection.query}")
+        return " ".join(words)
+
     def retitle(self) -> None:
         """Say in each title how many rows there are, their order, the filter and the marks."""
         for table in self.lists():
@@ -53,7 +62,8 @@ class ListView(View):
             chosen = self.selection(table)
             first = table.current or next(iter(table.rows), None)
             if chosen is not None and first is not None:
-                return Subject((cast("Target", first),), chosen, table.total, _scope(chosen))
+                scope = self.scope_words(chosen)
+                return Subject((cast("Target", first),), chosen, table.total, scope)
         return super().subject()
 
     # Rows of the action table
@@ -95,12 +105,3 @@ class ListView(View):
 
 def _text(cell: object) -> str:
     return cell if isinstance(cell, str) else cast("tuple[str, str]", cell)[0]
-
-
-def _scope(selection: Selection) -> str:
-    words: list[str] = [selection.state]
-    if selection.queue:
-        words.append(f"in {selection.queue}")
-    if selection.query:
-        words.append(f"matching {selection.query}")
-    return " ".join(words)

@@ -13,7 +13,7 @@ from textual.message import Message
 from qdeck_tui.format import cut, width
 from qdeck_tui.widgets.canvas import Canvas, Line, Span
 
-__all__ = ["Footer", "Header", "HeaderState", "Status", "Tabs"]
+__all__ = ["Footer", "Header", "HeaderState", "Status", "Tabs", "TooSmall"]
 
 # How many hints at the end of the footer stay longest: prompt, help, and the way out.
 ALWAYS = 3
@@ -149,9 +149,21 @@ class Footer(Canvas):
         if self.typing is not None:
             return [self.typing]
         kept = list(self.hints)
-        while kept and sum(len(k) + len(label) + 3 for k, label in kept) > cells:
+        while kept and sum(len(k) + len(label) + 3 for k, label in kept) > cells + 1:
             kept.pop(-1 - ALWAYS if len(kept) > ALWAYS else -1)
         line: list[Span] = [(" ", "")]
         for key, label in kept:
             line += [(key, "key"), (f" {label}  ", "")]
         return [tuple(line)]
+
+
+class TooSmall(Canvas):
+    """Covers a screen on which nothing else can be shown."""
+
+    DEFAULT_CSS = """
+    TooSmall { layer: over; display: none; position: absolute; width: 100%; height: 100%; }
+    """
+
+    def draw(self, cells: int, height: int) -> Sequence[Line]:
+        """Return the sentence."""
+        return [((" too small: 60x16 at least. q quits", "bold"),)]

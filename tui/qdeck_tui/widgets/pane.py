@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdeck_tui.format import cut, fit, width, wrap
+from qdeck_tui.format import cut, width, wrap
 from qdeck_tui.widgets.canvas import Canvas, Line
 
 __all__ = ["Pane", "TextPane", "rule"]
@@ -14,19 +14,20 @@ __all__ = ["Pane", "TextPane", "rule"]
 
 def rule(title: str, note: str, cells: int, *, active: bool, plain: bool, style: str) -> Line:
     """Return a title line: `── TITLE ─── note ──`; plain has the words only."""
+    title = cut(title, max(24, cells - width(note) - 10))
     note = cut(note, max(0, cells - width(title) - 8))
     head = (title, f"{style} bold" if active else style)
     if plain:
         return ((("> " if active else "  "), "bold"), head, (f"  {note}" if note else "", "dim"))
     lead = "▸─ " if active else "── "
-    tail = f" {note} " if note else " "
-    dashes = max(0, cells - len(lead) - width(title) - width(tail) - 2)
+    tail = f" {note} ──" if note else ""
+    dashes = max(0, cells - width(lead) - width(title) - width(tail) - 1)
     return (
         (lead, "bold" if active else "rule"),
         head,
-        (" " + "─" * max(0, dashes - 1) if note else " " + "─" * dashes, "rule"),
-        (tail, "dim"),
-        ("──", "rule"),
+        (" " + "─" * dashes, "rule"),
+        (tail[:-2], "dim"),
+        (tail[-2:], "rule"),
     )
 
 
@@ -144,9 +145,3 @@ class TextPane(Pane):
     def words(self) -> str:
         """Return the whole text, for copying."""
         return "\n".join("".join(text for text, _ in line) for line in self._text)
-
-
-def pad(line: Line, cells: int) -> Line:
-    """Return a line with a last span that fills it to `cells`."""
-    used = sum(width(text) for text, _ in line)
-    return line if used >= cells else (*line, (fit("", cells - used), ""))

@@ -248,6 +248,11 @@ class Table(Pane, Generic[T]):
             widths.append((column, column.width + extra))
         return widths
 
+    @property
+    def cursor_line(self) -> int:
+        """The line of the widget that the cursor is drawn on."""
+        return self.cursor - self.top + (2 if self.titled else 1)
+
     def span(self) -> str:
         """Return which rows of how many are visible."""
         if self.total <= self.room:
@@ -282,9 +287,8 @@ class Table(Pane, Generic[T]):
         self.post_message(self.Moved())
 
     def on_resize(self) -> None:
-        """Keep the cursor in sight."""
+        """Keep the cursor in sight; the base class draws."""
         self._follow()
-        self.redraw()
 
     def do_down(self) -> None:
         """Go to the next row."""
