@@ -122,8 +122,11 @@ def run_in_child(raw: bytes) -> Outcome:
     token = current_log.set(buffer)
     flusher.start()
     try:
-        spec = _find(order)
-        args, kwargs = spec.decode(order.payload)
+        try:
+            spec = _find(order)
+            args, kwargs = spec.decode(order.payload)
+        except (InvalidPayload, SettingsError) as error:
+            return simple(order.task, type(error).__name__, str(error), final=str(error))
         ctx = Context(
             job_id=order.job_id,
             task=order.task,
@@ -140,8 +143,6 @@ def run_in_child(raw: bytes) -> Outcome:
         if asyncio.iscoroutine(value):
             value = asyncio.run(value)
         outcome = encode_result(order.task, value)
-    except (InvalidPayload, SettingsError) as error:
-        outcome = simple(order.task, type(error).__name__, str(error), final=str(error))
     except BaseException as error:
         outcome = failed_from(order.task, error)
     finally:

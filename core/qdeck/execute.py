@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qdeck.child import Order
 from qdeck.context import Context
-from qdeck.errors import InvalidPayload
+from qdeck.errors import Control, InvalidPayload
 from qdeck.invoke import Middleware, invoke
 from qdeck.logs import LogBuffer, current_log
-from qdeck.outcome import Failed, Outcome, encode_result, failed_from, simple
+from qdeck.outcome import Failed, Outcome, clean, encode_result, failed_from, simple
 from qdeck.processes import Children, file_of
 from qdeck.record import Record, Settle, decode_map
 from qdeck.task import TaskSpec
@@ -47,6 +47,7 @@ class Run:
     __slots__ = (
         "args",
         "attempt",
+        "begun",
         "body",
         "cancelled",
         "deadline",
@@ -91,6 +92,7 @@ class Run:
         self.deadline = self.started + timeout if timeout > 0 else float("inf")
         self.log = LogBuffer(job_id, attempt, listener, self)
         self.job: asyncio.Task[None] | None = None
+        self.begun = False
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self.cancelled = False
@@ -106,16 +108,16 @@ class Run:
         if percent is not None:
             self.percent = percent
         if message is not None:
-            self.message = message[:500]
+            self.message = clean(message, 500)
         self.listener(self)
 
     def stop(self, reason: str) -> None:
         """Stop the run for a reason; the first one counts, except that a lost lease always does."""
-        if reason == CANCEL:
-            self.cancelled = True
+        self.cancelled = True
         if not self.stopped or reason == LOST:
             self.stopped = reason
-        if self.job is not None:
+        # A task that is cancelled before its first step would never run, nor end its run.
+        if self.job is not None and self.begun:
             self.job.cancel(reason)
 
 
@@ -140,11 +142,19 @@ class Executor:
 
     async def run(self, run: Run) -> Settle | None:
         """Run a job to its end; None when its lease is lost and nothing may be settled."""
+        run.begun = True
         current_log.set(run.log)
         outcome: Outcome
+        spec = run.spec
         try:
-            spec = run.spec
             run.args, run.kwargs = spec.decode(run.body.payload)  # type: ignore[arg-type]
+        except InvalidPayload as error:
+            return self.settle(
+                run, simple(spec.name, "InvalidPayload", str(error), final=str(error))
+            )
+        try:
+            if run.stopped:
+                raise asyncio.CancelledError(run.stopped)
             if spec.kind == "process":
                 outcome = await self._in_child(run)
             else:
@@ -157,18 +167,12 @@ class Executor:
                     lambda call: self._in_thread(run, call),
                 )
                 outcome = None if value is None else encode_result(spec.name, value)
-        except asyncio.CancelledError as error:
-            self._leave_a_fork()
-            outcome = self._stopped(run, error)
-            if outcome is None:
-                return None
-        except InvalidPayload as error:
-            outcome = simple(run.spec.name, "InvalidPayload", str(error), final=str(error))
         except BaseException as error:
             # SystemExit and KeyboardInterrupt too: a handler does not end the worker.
             self._leave_a_fork()
-            run.error = error
-            outcome = failed_from(run.spec.name, error)
+            outcome = self._ended(run, error)
+            if outcome is None:
+                return None
         if os.getpid() != self._pid:
             self._leave_a_fork()
         run.log.finish()
@@ -190,13 +194,6 @@ class Executor:
         delay = outcome.after
         if delay is None:
             delay = spec.delay_after(run.attempt, run.args, self._deck.backoff)
-        retries = run.body.max_retries
-        if retries < 0:
-            retries = (
-                spec.max_retries
-                if spec.max_retries is not None
-                else self._deck.settings.max_retries
-            )
         return Settle(
             run.id,
             run.fence,
@@ -204,7 +201,7 @@ class Executor:
             spec.name,
             run_ms,
             int(max(delay, 0.0) * 1000),
-            retries,
+            self._retries(run),
             final,
             outcome.type,
             outcome.message,
@@ -230,11 +227,14 @@ class Executor:
             state=self._state,
         )
 
+    def _retries(self, run: Run) -> int:
+        if run.body.max_retries >= 0:
+            return run.body.max_retries
+        own = run.spec.max_retries
+        return own if own is not None else self._deck.settings.max_retries
+
     def _most(self, run: Run) -> int:
-        retries = run.body.max_retries
-        if retries < 0:
-            retries = run.spec.max_retries or 0
-        return retries + 1
+        return self._retries(run) + 1
 
     async def _in_child(self, run: Run) -> Outcome:
         module = run.spec.module
@@ -270,12 +270,19 @@ class Executor:
             return error.failed
         return outcome
 
-    def _stopped(self, run: Run, error: asyncio.CancelledError) -> Outcome:
-        """Return the outcome of a run that was cancelled, by us or by itself."""
+    def _ended(self, run: Run, error: BaseException) -> Failed | None:
+        """Return the outcome of a run that raised; one that was stopped ends for that reason,
+        whatever the handler made of it, unless it says how it wants to end.
+        """
         name = run.spec.name
         if run.stopped == LOST:
-            _log.warning("job %s: its lease was lost; it was stopped and nothing is settled", run.id)
+            _log.warning(
+                "job %s: its lease was lost; it was stopped and nothing is settled", run.id
+            )
             return None
+        if isinstance(error, Control):
+            run.error = error
+            return failed_from(name, error)
         if run.stopped == TIMEOUT:
             return simple(name, "TimeoutError", f"the run took longer than {run.timeout:g} s")
         if run.stopped == CANCEL:

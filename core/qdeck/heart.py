@@ -45,7 +45,7 @@ class Heart:
         self._thread = threading.Thread(target=self._live, name="qdeck-heart", daemon=True)
         self._pulse = time.monotonic()
         self._loop_thread = 0
-        self._warned: set[str] = set()
+        self._warned = False
 
     def start(self) -> None:
         """Begin to beat; called on the loop's thread."""
@@ -74,10 +74,12 @@ class Heart:
             try:
                 now = time.monotonic()
                 self._worker.post(self._answer)
+                self._look_at_loop()
                 if now >= next_beat:
                     self.beat()
                     next_beat = now + self._interval
-                self._watch()
+                if self.stuck_for:
+                    self._settle_overdue()
                 if client is None:
                     client = self._deck.connector.blocking_sync_client(self._interval)
                 wait = max(min(next_beat - time.monotonic(), self._interval), 0.02)
@@ -86,12 +88,18 @@ class Heart:
                 found = client.blpop([control], timeout=wait)
                 if found is not None:
                     self._obey(found[1].decode("utf-8", "replace"))
-            except _ERRORS as error:
+            except Exception as error:
+                # Whatever it is: without this thread every lease of the worker would end.
                 if not self._stop.is_set():
-                    _log.warning("heart of %s: %s", self._worker.id, _say(self._deck, error))
-                client = _close(client)
-                next_beat = 0.0
-                self._watch()
+                    surprise = not isinstance(error, _ERRORS)
+                    _log.warning(
+                        "heart of %s: %s",
+                        self._worker.id,
+                        _say(self._deck, error),
+                        exc_info=surprise,
+                    )
+                _close(client)
+                client, next_beat = None, 0.0
                 self._stop.wait(min(self._interval, 1.0))
         _close(client)
 
@@ -132,28 +140,35 @@ class Heart:
         elif word != "wake":
             _log.warning("worker %s: unknown command %r", worker.id, word[:40])
 
-    def _watch(self) -> None:
-        """Settle overdue runs of a blocked loop, and end a process whose loop stays blocked."""
+    def _look_at_loop(self) -> None:
+        """Say once that the loop is blocked, and end a process whose loop stays so."""
         stuck = self.stuck_for
         if not stuck:
-            self._warned.clear()
+            self._warned = False
             return
-        if "stuck" not in self._warned:
-            self._warned.add("stuck")
+        if not self._warned:
+            self._warned = True
             _log.error("worker %s: its event loop is blocked:\n%s", self._worker.id, self.stack())
-        now = time.monotonic()
-        for run in self._worker.held():
-            if run.settled or now < run.deadline + OVERDUE:
-                continue
-            run.settled = True
-            run.stopped = TIMEOUT
-            self._settle(run)
         limit = self._deck.settings.stuck_exit
         if limit and stuck > limit and not self._worker.in_console:
             _log.critical("worker %s: blocked for %.0f s, giving up", self._worker.id, stuck)
             sys.stderr.write(self.stack() + "\n")
             sys.stderr.flush()
             os._exit(70)
+
+    def _settle_overdue(self) -> None:
+        """Settle the overdue runs of a blocked loop."""
+        now = time.monotonic()
+        for run in self._worker.held():
+            if run.settled or now < run.deadline + OVERDUE:
+                continue
+            run.settled = True
+            run.stopped = TIMEOUT
+            try:
+                self._settle(run)
+            except BaseException:
+                run.settled = False
+                raise
 
     def _settle(self, run: Run) -> None:
         failed: Failed = simple(

@@ -70,6 +70,9 @@ class LogBuffer:
     def add(self, level: str, text: str) -> None:
         """Take a message of one or several lines."""
         now = time.monotonic()
+        if not text.isascii():
+            # Lone surrogates, as undecodable file names hold them, cannot be stored.
+            text = text.encode("utf-8", "replace").decode("utf-8")
         with self._lock:
             first = not self._lines
             for line in text.splitlines() or [""]:

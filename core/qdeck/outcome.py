@@ -16,16 +16,19 @@ from typing import Any, Final
 
 import msgspec
 
+from qdeck.backoff import LONGEST_DELAY
 from qdeck.errors import Discard, Retry, Snooze
 
 __all__ = [
     "RESULT_BYTES",
     "Failed",
     "Outcome",
+    "clean",
     "encode_result",
     "failed_from",
     "fingerprint",
     "normalise",
+    "simple",
 ]
 
 #: A larger result fails the run.
@@ -59,8 +62,9 @@ def encode_result(task: str, value: Any) -> Outcome:
         return None
     try:
         raw = msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        message = f"the result cannot be written as JSON ({error}); return JSON values or None"
+    except Exception as error:
+        said = clean(error, 500)
+        message = f"the result cannot be written as JSON ({said}); return JSON values or None"
         return _plain(task, "InvalidResult", message)
     if len(raw) > RESULT_BYTES:
         message = (
@@ -84,27 +88,48 @@ def simple(task: str, kind: str, message: str, final: str | None = None) -> Fail
 def failed_from(task: str, error: BaseException) -> Failed:
     """Return an error as data: class, message, traceback text and group."""
     if isinstance(error, Snooze):
-        return Failed("Snooze", str(error), snooze=max(float(error.seconds), 0.0))
-    kind = type(error).__name__
-    try:
-        message = str(error)
-    except Exception as broken:
-        message = f"(its message cannot be read: {type(broken).__name__})"
-    message = message.encode("utf-8", "replace").decode("utf-8")[:MESSAGE_CHARS]
+        seconds = _seconds(error.seconds)
+        if seconds is not None:
+            return Failed("Snooze", clean(error), snooze=seconds)
+    kind, message = clean(type(error).__name__, 200), clean(error)
+    group = fingerprint(task, kind, message, error.__traceback__)
     return Failed(
         kind,
         message,
         format_traceback(error),
-        fingerprint(task, kind, message, error.__traceback__),
-        after=error.after if isinstance(error, Retry) else None,
-        final=error.reason if isinstance(error, Discard) else None,
+        group,
+        after=_seconds(error.after) if isinstance(error, Retry) else None,
+        final=clean(error.reason) or "discarded" if isinstance(error, Discard) else None,
     )
+
+
+def clean(value: object, most: int = MESSAGE_CHARS) -> str:
+    """Return a value as text that can be stored, whatever a handler gave; at most `most` chars."""
+    try:
+        text = str(value)
+    except BaseException as broken:
+        text = f"(its message cannot be read: {type(broken).__name__})"
+    return text[:most].encode("utf-8", "replace").decode("utf-8")
+
+
+def _seconds(value: object) -> float | None:
+    """Return seconds from now on, at most ten years; None for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+        return None
+    return float(min(max(value, 0.0), LONGEST_DELAY))
 
 
 def format_traceback(error: BaseException) -> str:
     """Return the traceback as text of at most 8 KiB; its end, where the error is, is kept."""
+    trace = error.__traceback__
+    # What stands above the application's own code is qdeck's and the event loop's.
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_ROOTS):
+        if trace.tb_frame.f_code.co_filename.startswith(_OWN):
+            break
+        trace = trace.tb_next
     try:
-        text = "".join(traceback.format_exception(error, limit=-30))
+        shown = error.with_traceback(trace) if trace is not None else error
+        text = "".join(traceback.format_exception(shown, limit=-30))
     except Exception as broken:
         text = f"(the traceback cannot be shown: {type(broken).__name__})"
     raw = text.encode("utf-8", "replace")
