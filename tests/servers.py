@@ -267,7 +267,8 @@ class Cluster:
 class Sentinels:
     """A primary, a replica and one sentinel that watches them under the name `main`."""
 
-    def __init__(self) -> None:
+    def __init__(self, down_after: int = 1000) -> None:
+        """`down_after` milliseconds of silence make the sentinel replace the primary."""
         self.servers: list[Server] = []
         self.sentinel: Server | None = None
         try:
@@ -279,7 +280,7 @@ class Sentinels:
             self.sentinel = Server(
                 sentinel=(
                     f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
-                    "sentinel down-after-milliseconds main 1000\n"
+                    f"sentinel down-after-milliseconds main {down_after}\n"
                     "sentinel failover-timeout main 4000\n"
                 )
             )

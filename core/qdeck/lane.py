@@ -87,11 +87,20 @@ class WireLane:
         wire = self._wire
         if wire is None or not wire.usable:
             wire = await self._open()
-        futures = [wire.call(*words) for words in commands]
-        replies = await asyncio.gather(*futures, return_exceptions=True)
-        for reply in replies:
-            if isinstance(reply, (errors.ConnectionError, errors.TimeoutError)):
-                raise reply
+        futures = wire.call_many(commands)
+        replies: list[Any] = []
+        try:
+            for future in futures:
+                try:
+                    replies.append(await future)
+                except errors.ResponseError as error:
+                    replies.append(error)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+                if not future.cancelled():
+                    future.exception()
+            raise
         return replies
 
     async def call_pair(self, first: Command, second: Command) -> tuple[Any, Any]:

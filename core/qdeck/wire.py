@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import hiredis
@@ -73,17 +73,27 @@ class Wire(asyncio.Protocol):
 
     def call(self, *words: Word) -> asyncio.Future[Any]:
         """Sends one command; the future holds its reply, or its error as exception."""
-        if not self.usable or self._transport is None:
-            raise errors.ConnectionError("the connection is closed")
         packed = _pack(words)
         future: asyncio.Future[Any] = self._loop.create_future()
+        self._send(packed, (future,))
+        return future
+
+    def call_many(self, commands: Sequence[Sequence[Word]]) -> list[asyncio.Future[Any]]:
+        """Sends commands in one write; the futures hold their replies in order."""
+        packed = b"".join([_pack(tuple(words)) for words in commands])
+        futures: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in commands]
+        self._send(packed, futures)
+        return futures
+
+    def _send(self, packed: bytes, futures: Iterable[asyncio.Future[Any]]) -> None:
+        if not self.usable or self._transport is None:
+            raise errors.ConnectionError("the connection is closed")
         if not self._waiting:
             self._progress = self._loop.time()
             if self._timer is None:
                 self._timer = self._loop.call_later(self._timeout, self._look)
-        self._waiting.append(future)
+        self._waiting.extend(futures)
         self._transport.write(packed)
-        return future
 
     async def close(self) -> None:
         """Closes the connection; callers that still wait get ConnectionError."""
@@ -91,8 +101,8 @@ class Wire(asyncio.Protocol):
         await self._closed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]
+        # uvloop's transports do not derive from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         self.usable = True
 
     def data_received(self, data: bytes) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, cast
 
 import pytest
 import redis
 from redis import exceptions as errors
 from tests.proxies import CuttingProxy, TlsProxy
-from tests.servers import Server, settings_for, wait_until
+from tests.servers import Cluster, Sentinels, Server, settings_for, wait_until
 
 from qdeck.connection import Connector, repeat, repeat_sync
 from qdeck.errors import ConnectionFailed, QdeckError, SettingsError
@@ -210,6 +210,33 @@ async def test_a_frozen_server_is_not_asked_twice(prefix: str) -> None:
         await asyncio.to_thread(wait_until, lambda: server.ask("GET", "k") == b"2")
         assert "calls=2," in server.info()["cmdstat_incr"]
         await finish(connector)
+
+
+@pytest.mark.parametrize("kind", ["cluster", "sentinel"])
+async def test_no_client_repeats_by_itself_in_a_cluster_or_behind_sentinels(kind: str) -> None:
+    servers = Cluster() if kind == "cluster" else Sentinels(down_after=60_000)
+    connector = Connector(settings_for(servers.url + SHORT))
+    key = "k" if isinstance(servers, Sentinels) else f"{{x:{servers.queue_on(0, 'x')}}}"
+    server = servers.primary if isinstance(servers, Sentinels) else servers.nodes[0]
+    client, blocking = connector.client(), await asyncio.to_thread(connector.sync_client)
+    lane, sync = connector.lane(), connector.sync_lane()
+    ways: list[Callable[[], Awaitable[object]]] = [
+        lambda: cast(Awaitable[object], cast(Any, client).execute_command("INCR", key)),
+        lambda: asyncio.to_thread(blocking.execute_command, "INCR", key),
+        lambda: lane.call("INCR", key),
+        lambda: asyncio.to_thread(sync.call, "INCR", key),
+    ]
+    for way in ways:
+        await way()
+    server.freeze()
+    for way in ways:
+        with pytest.raises((errors.ConnectionError, errors.TimeoutError, OSError)):
+            await way()
+    server.thaw()
+    await asyncio.to_thread(wait_until, lambda: int(server.ask("GET", key)) >= 2 * len(ways))
+    assert f"calls={2 * len(ways)}," in server.info()["cmdstat_incr"]
+    await finish(connector)
+    servers.close()
 
 
 async def test_clients_come_back_after_the_server_did(prefix: str) -> None:
