@@ -179,8 +179,9 @@ time.sleep(600)
 """
 
 
-def a_holder(valkey: Server, prefix: str, on_exit: str, then: str) -> tuple[int, int]:
-    """Start a process that starts a child worker, and return the ids of both."""
+def a_holder(valkey: Server, prefix: str, deck: Deck, on_exit: str, then: str) -> int:
+    """Start a process that starts a child worker, wait for its work, and return the child's id."""
+    job = enqueue(deck, "quick", number=1)
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, APP, on_exit, then],
         env=a_child_environment(REDIS_URL=valkey.url, QUEUE_PREFIX=prefix),
@@ -189,11 +190,12 @@ def a_holder(valkey: Server, prefix: str, on_exit: str, then: str) -> tuple[int,
     )
     assert process.stdout is not None
     child = int(process.stdout.readline())
+    assert deck.result_sync(job.id, timeout=30) == 2
     if then == "killed":
         process.kill()
     process.wait()
     process.stdout.close()
-    return process.pid, child
+    return child
 
 
 def alive(pid: int) -> bool:
@@ -206,17 +208,15 @@ def alive(pid: int) -> bool:
 
 
 def test_a_child_ends_when_its_console_is_killed(valkey: Server, prefix: str, deck: Deck) -> None:
-    job = enqueue(deck, "quick", number=1)
-    _, child = a_holder(valkey, prefix, "stop", "killed")
+    child = a_holder(valkey, prefix, deck, "stop", "killed")
     eventually(lambda: not alive(child), "end of the child")
-    assert job_of(deck, job).state is State.COMPLETED
 
 
 @pytest.mark.parametrize(("on_exit", "then"), [("leave", "killed"), ("stop", "leave")])
 def test_a_child_that_is_left_goes_on(
     valkey: Server, prefix: str, deck: Deck, on_exit: str, then: str
 ) -> None:
-    _, child = a_holder(valkey, prefix, on_exit, then)
+    child = a_holder(valkey, prefix, deck, on_exit, then)
     try:
         job = enqueue(deck, "noisy", word="alone")
         deck.result_sync(job.id, timeout=30)

@@ -21,7 +21,8 @@ from qdeck_tui.output import OutputLog, pump
 
 __all__ = ["ChildWorker"]
 
-STARTING = 0.7
+STARTING = 10.0
+LAST_WORDS = 0.3
 MARGIN = 5.0
 
 
@@ -106,11 +107,14 @@ class ChildWorker:
             target=pump, args=(reading, self.output.add), name=f"qdeck-{self.name}", daemon=True
         )
         reader.start()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(STARTING)
+        # Its first line says that it serves, or why it does not; then it ends.
+        end = time.monotonic() + STARTING
+        while not self.ended and not self.output.after() and time.monotonic() < end:
+            time.sleep(0.02)
+        if self._waited(LAST_WORDS):
             reader.join(1.0)
             lines = [line.text for line in self.output.after() if line.text.strip()]
-            raise ValueError(lines[-1] if lines else f"the worker ended at once, exit code {code}")
+            raise ValueError(lines[-1] if lines else "the worker ended at once and said nothing")
         self._state = "running"
 
     def stop(self, grace: float) -> None:
