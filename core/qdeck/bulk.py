@@ -26,6 +26,7 @@ __all__ = [
     "Frozen",
     "advance",
     "discard",
+    "freeze_hits",
     "freeze_refs",
     "freeze_sources",
     "list_operations",
@@ -82,10 +83,18 @@ async def freeze_refs(frozen: Frozen, refs: Iterable[JobRef]) -> None:
     for queue, ids in queues.items():
         keys = queue_keys(frozen.reader.deck.settings.prefix, queue)
         for i in range(0, len(ids), CHUNK):
-            hits = await _allowed(frozen, keys, ids[i : i + CHUNK])
-            frozen.show(hits)
-            if hits:
-                await frozen.add(queue, keys.ready, 0, [hit.id for hit in hits])
+            await freeze_hits(frozen, await _allowed(frozen, keys, ids[i : i + CHUNK]))
+
+
+async def freeze_hits(frozen: Frozen, hits: Sequence[Hit]) -> None:
+    """Freeze jobs found in a set, at most `CHUNK`."""
+    frozen.show(hits)
+    queues: dict[str, list[str]] = defaultdict(list)
+    for hit in hits:
+        queues[hit.queue].append(hit.id)
+    for queue, ids in queues.items():
+        keys = queue_keys(frozen.reader.deck.settings.prefix, queue)
+        await frozen.add(queue, keys.ready, 0, ids)
 
 
 async def _allowed(frozen: Frozen, keys: QueueKeys, ids: Sequence[str]) -> list[Hit]:

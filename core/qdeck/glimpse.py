@@ -23,6 +23,7 @@ __all__ = [
     "RUN_FIELDS",
     "UNREADABLE",
     "Hit",
+    "error_line",
     "first_times",
     "glimpse",
     "read_rows",
@@ -142,20 +143,22 @@ def row_of(
         message=(text(found.get("message")) or reason)[:_ARGS],
         worker=text(found.get("owner")),
         args=body.payload[:_ARGS],
-        error=_error_line(error) or reason,
+        error=error_line(error) or reason,
         held=hit.held,
         cancel_requested=hit.state == "running" and found.get("cancel") is not None,
     )
 
 
-def glimpse(raw: Any) -> Glimpse | None:
-    """Return what the first `HEAD` bytes of a record say; None where they are none."""
+def glimpse(raw: Any, read: int = HEAD) -> Glimpse | None:
+    """Return what the first bytes of a record say, of which `read` were asked for; None where they
+    are none.
+    """
     if not isinstance(raw, bytes) or not raw:
         return None
     record = read_record(raw)
     if record is not None:
         return Glimpse(record)
-    if len(raw) < HEAD or raw[0] != 0x93:
+    if len(raw) < read or raw[0] != 0x93:
         return None
     try:
         created, at = _number(raw, 1)
@@ -193,7 +196,7 @@ def _with_tail(record: Record, raw: Any) -> Record:
     return msgspec.structs.replace(record, body=body)
 
 
-def _error_line(raw: Any) -> str:
+def error_line(raw: Any) -> str:
     """Return type and message from the first bytes of an error."""
     if not isinstance(raw, bytes) or len(raw) < 3 or raw[0] & 0xF0 != 0x90:
         return ""

@@ -15,7 +15,7 @@ from qdeck.glimpse import Hit
 from qdeck.keys import QueueKeys, queue_keys
 from qdeck.reader import Reader, count, items, text
 
-__all__ = ["SETS", "Source", "paused_tasks", "sources_of", "window_of"]
+__all__ = ["SETS", "Source", "order", "paused_tasks", "sources_of", "window_of"]
 
 #: The set of each state.
 SETS: Final[dict[StateName, str]] = {
@@ -35,12 +35,13 @@ _FAN: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One set of jobs of one state in one queue."""
+    """One set of jobs of one state in one queue; of one task where a pause parted it."""
 
     queue: str
     key: str
     state: StateName
     held: bool = False
+    task: str = ""
 
     def hits(self, reply: Any) -> list[Hit]:
         """Return the jobs of a reply with scores."""
@@ -71,8 +72,11 @@ def held_sources(keys: Sequence[QueueKeys], replies: Sequence[Any]) -> list[Sour
     """Return the sets of held jobs, given `paused_tasks` and `unpark` of each queue."""
     found = []
     for of, reply in zip(keys, replies, strict=True):
-        names = {name: None for field in items(reply) for name in paused_tasks(field)}
-        found += [Source(of.queue, of.held(name), "pending", True) for name in names]
+        paused, leaving = (paused_tasks(field) for field in items(reply) or (None, None))
+        found += [
+            Source(of.queue, of.held(name), "pending", name in paused, name)
+            for name in dict.fromkeys((*paused, *leaving))
+        ]
     return found
 
 
@@ -104,7 +108,7 @@ async def window_of(
     ]
     if len(sources) == 1:
         return found, total
-    found.sort(key=_order, reverse=window.reverse)
+    found.sort(key=order, reverse=window.reverse)
     return found[offset : offset + limit], total
 
 
@@ -148,7 +152,7 @@ async def _deep(
     found = [
         hit for source, reply in zip(sources, replies, strict=True) for hit in source.hits(reply)
     ]
-    found.sort(key=_order)
+    found.sort(key=order)
     found = found[:limit]
     return found[::-1] if reverse else found, total
 
@@ -172,7 +176,8 @@ async def _threshold(
     return low
 
 
-def _order(hit: Hit) -> tuple[float, str, str]:
+def order(hit: Hit) -> tuple[float, str, str]:
+    """Return what jobs of several sets are sorted by."""
     return hit.score, hit.queue, hit.id
 
 
