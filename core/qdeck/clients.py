@@ -94,6 +94,15 @@ class _SyncLocal(redis.UnixDomainSocketConnection):
             return redis.UnixDomainSocketConnection._connect(self)
 
 
+class _AsyncCluster(redis.asyncio.RedisCluster):
+    """A client whose `aclose` closes its nodes also after an error, when redis-py forgets to."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.nodes_manager.aclose()
+        await self.nodes_manager.aclose("startup_nodes")
+
+
 class _AsyncSentinel(redis.asyncio.Redis):
     """A client that closes its connections to the sentinels too."""
 
@@ -131,7 +140,7 @@ def async_client(
         return redis.asyncio.Redis.from_pool(pool)
     if address.kind == "cluster":
         nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in address.hosts]
-        return redis.asyncio.RedisCluster(
+        return _AsyncCluster(
             startup_nodes=nodes, ssl=address.tls, **_without(options, "db", "max_connections")
         )
     if address.kind == "sentinel":

@@ -128,14 +128,8 @@ class Connector:
         """The same without an event loop."""
         return ConfirmingSync(self.sync_lane(), self.settings.durability or "replica")
 
-    def new_lane(self) -> Lane:
-        """Returns another lane, with a connection of its own; the caller closes it."""
-        with self._mutex:
-            self._notice_fork()
-            return self._open_lane()
-
-    def blocking_lane(self, block: float) -> Lane:
-        """Returns a new lane for reads that block `block` seconds; the caller closes it.
+    def new_lane(self, block: float = 0.0) -> Lane:
+        """Returns another lane, for reads that block up to `block` seconds; the caller closes it.
 
         One blocked read at a time; who cancels one closes the lane, since the server still waits.
         """
@@ -143,7 +137,7 @@ class Connector:
             self._notice_fork()
             return self._open_lane(block)
 
-    def blocking_sync_lane(self, block: float) -> SyncLane:
+    def new_sync_lane(self, block: float = 0.0) -> SyncLane:
         """The same without an event loop."""
         with self._mutex:
             self._notice_fork()

@@ -65,12 +65,12 @@ async def test_every_kind_answers_a_blocking_read_on_a_client_of_its_own(
     await connector.lane().call("RPUSH", f"{prefix}:list", "x")
     assert (await blocked)[1] == b"x"
     await client.aclose()
-    lane = connector.blocking_lane(1.0)
+    lane = connector.new_lane(1.0)
     waiting = asyncio.create_task(lane.call("BLPOP", f"{prefix}:list", 30))
     await connector.lane().call("RPUSH", f"{prefix}:list", "y")
     assert (await waiting)[1] == b"y"
     await lane.aclose()
-    sync_lane = connector.blocking_sync_lane(1.0)
+    sync_lane = connector.new_sync_lane(1.0)
     assert await asyncio.to_thread(sync_lane.call, "BLPOP", f"{prefix}:list", 0.05) is None
     sync_lane.close()
     sync = await asyncio.to_thread(connector.blocking_sync_client, 1.0)
