@@ -54,6 +54,7 @@ class Run:
         "error",
         "fence",
         "id",
+        "insisted",
         "job",
         "kwargs",
         "listener",
@@ -93,6 +94,7 @@ class Run:
         self.log = LogBuffer(job_id, attempt, listener, self)
         self.job: asyncio.Task[None] | None = None
         self.begun = False
+        self.insisted = 0
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
         self.cancelled = False

@@ -1,4 +1,4 @@
-"""A worker's view of its queues: which have reason to be non-empty, and in which order they come."""
+"""A worker's view of its queues: which have a reason to be non-empty, and in which order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from qdeck.errors import QdeckError, SettingsError
+from qdeck.errors import ConnectionFailed, QdeckError, SettingsError
 from qdeck.queue import Turn
 from qdeck.record import Settle
 from qdeck.settings import check_name
@@ -58,6 +58,7 @@ class Line:
         "keys",
         "name",
         "popped",
+        "turns",
         "weight",
     )
 
@@ -69,6 +70,7 @@ class Line:
         self.hot = True
         self.popped = False
         self.finished: list[Settle] = []
+        self.turns = 0
         self._due_at: float | None = 0.0
         self._not_before = 0.0
         self._pause = 0.0
@@ -99,19 +101,22 @@ class Line:
         if want > 0:
             self.hot = turn.again or len(turn.claimed) == want
 
-    def tended(self, next_s: float | None, moved: int) -> None:
-        """Note what tending said."""
+    def tended(self, next_s: float | None) -> None:
+        """Note what tending said; a claim follows, since it lets others see that somebody lives."""
         self._pause = 0.0
         self._due_at = None if next_s is None else time.monotonic() + max(next_s, 0.002)
-        if moved:
-            self.hot = True
+        self.hot = True
 
-    def fail(self, error: QdeckError) -> None:
+    def fail(self, error: Exception) -> None:
         """Note that the queue cannot be served now: log it and pause, longer each time."""
-        self._pause = min(max(self._pause * 2, 0.5), _LONGEST_PAUSE)
+        away = isinstance(error, ConnectionFailed)
+        self._pause = min(max(self._pause * 2, 0.5), 1.0 if away else _LONGEST_PAUSE)
         self._not_before = time.monotonic() + self._pause
         self.hot = True
-        _log.error("queue %s: %s (again in %.1f s)", self.name, error, self._pause)
+        surprise = not isinstance(error, QdeckError)
+        _log.error(
+            "queue %s: %s (again in %.1f s)", self.name, error, self._pause, exc_info=surprise
+        )
 
 
 class Lines:
@@ -126,6 +131,10 @@ class Lines:
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def named(self, queue: str) -> Line:
+        """Return the line of a queue that is served."""
+        return next(line for line in self._lines if line.name == queue)
 
     def order(self) -> list[Line]:
         """Return the queues in the order of this round."""

@@ -188,6 +188,11 @@ class _Stream(io.TextIOBase):
         except UnicodeEncodeError:
             encoding = self.stream.encoding or "ascii"
             return self.stream.write(text.encode(encoding, "replace").decode(encoding))
+        except OSError:
+            # A worker whose own output nobody reads any more fails no job that prints.
+            if buffer is None:
+                raise
+            return len(text)
 
     def flush(self) -> None:
         self.stream.flush()

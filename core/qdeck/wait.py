@@ -1,7 +1,7 @@
 """Waiting for work: one blocked connection on the wake markers of the queues that look empty.
 
-In a cluster each queue has its own. Whoever pops a marker must claim, so that the rule at the end of
-that script can put it back.
+In a cluster each queue has its own. Whoever pops a marker must claim, so that the rule at the end
+of that script can put it back.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
 from qdeck.connection import Backoff
+from qdeck.lane import Lane
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
@@ -57,7 +58,7 @@ class _Group:
         self._lines = lines
         self._by_key = {line.keys.wake.encode(): line for line in lines}
         self._kick = kick
-        self._client: Any = None
+        self._lane: Lane | None = None
         self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff()
 
@@ -66,17 +67,17 @@ class _Group:
             self._task = asyncio.get_running_loop().create_task(self._listen(left))
 
     async def _listen(self, left: float | None) -> None:
-        block = self._deck.settings.block_timeout
-        if left is not None:
-            block = max(min(block, left), 0.01)
+        most = self._deck.settings.block_timeout
+        block = most if left is None else max(min(most, left), 0.01)
         try:
-            if self._client is None:
-                self._client = self._deck.connector.blocking_client(
-                    self._deck.settings.block_timeout
-                )
-            found = await self._client.bzpopmin(list(self._by_key), block)
-        except (RedisError, OSError, EOFError) as error:
-            _log.debug("waiting for work: %s", error)
+            if self._lane is None:
+                self._lane = self._deck.connector.new_lane(most)
+            found = await self._lane.call("BZPOPMIN", *self._by_key, block)
+        except Exception as error:
+            # Whatever it is: a worker that nobody kicks would never look again.
+            surprise = not isinstance(error, (RedisError, OSError, EOFError))
+            level = logging.ERROR if surprise else logging.DEBUG
+            _log.log(level, "waiting for work: %s", error, exc_info=surprise)
             await self._drop()
             await asyncio.sleep(self._backoff.pause())
             found = None
@@ -92,10 +93,10 @@ class _Group:
         self._kick.set()
 
     async def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
             try:
-                await client.aclose()
+                await lane.aclose()
             except (RedisError, OSError) as error:
                 _log.debug("closing a waiting connection: %s", error)
 

@@ -10,7 +10,6 @@ import asyncio
 import getpass
 import logging
 import os
-import random
 import secrets
 import socket
 import time
@@ -25,8 +24,8 @@ import msgspec
 from qdeck import logs
 from qdeck import queue as verbs
 from qdeck.child import Report
-from qdeck.errors import ConnectionFailed, QdeckError, SettingsError
-from qdeck.execute import CANCEL, RELEASE, TIMEOUT, Executor, Run
+from qdeck.errors import QdeckError, SettingsError
+from qdeck.execute import CANCEL, LOST, RELEASE, TIMEOUT, Executor, Run
 from qdeck.heart import Heart
 from qdeck.inline import open_lifespan
 from qdeck.line import Line, Lines, parse_queues
@@ -47,6 +46,12 @@ _log = logging.getLogger("qdeck.worker")
 REPORT_EVERY: Final = 0.2
 #: Seconds after which a handler that ignores its cancellation is cancelled again.
 INSIST_EVERY: Final = 1.0
+#: So many times; then the run is settled without its handler.
+INSIST_MOST: Final = 5
+#: Seconds between looks at the queues when a burst waits for the runs of other workers.
+BURST_EVERY: Final = 0.2
+#: Seconds that `failed` hooks have to end when the worker leaves.
+HOOK_GRACE: Final = 5.0
 
 
 class Worker:
@@ -76,8 +81,13 @@ class Worker:
             )
         self.deck = deck
         self.concurrency = settings.max_concurrent if concurrency is None else concurrency
-        if isinstance(self.concurrency, bool) or not 1 <= self.concurrency <= 10_000:
+        if type(self.concurrency) is not int or not 1 <= self.concurrency <= 10_000:
             raise SettingsError(f"concurrency {concurrency!r} must be from 1 to 10000")
+        for name, value in (("grace", grace), ("max_time", max_time), ("max_jobs", max_jobs)):
+            kinds = int if name == "max_jobs" else (int, float)
+            if value is not None and not (isinstance(value, kinds) and value >= (name != "grace")):
+                least = "0 or more seconds" if name == "grace" else "1 or more"
+                raise SettingsError(f"{name} {value!r} must be {least}")
         self.grace = settings.grace if grace is None else float(grace)
         self.burst = burst
         self.max_jobs = max_jobs
@@ -91,7 +101,7 @@ class Worker:
         self._active = 0
         self._orphans = 0
         self._begun = 0
-        self._counter = 0
+        self._deadline: float | None = None
         self._started_ms = int(time.time() * 1000)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kick = asyncio.Event()
@@ -99,6 +109,7 @@ class Worker:
         self._children: Children | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._hooks: set[asyncio.Task[Any]] = set()
         self._watch: asyncio.TimerHandle | None = None
         self._watch_at = float("inf")
         self._force = asyncio.Event()
@@ -174,15 +185,19 @@ class Worker:
         self.state = "stopping"
         self._kick.set()
 
+    def force(self) -> None:
+        """Stop now and give back what runs."""
+        self.state = "stopping"
+        self._force.set()
+        self._kick.set()
+
     async def stop(self, *, force: bool = False) -> None:
         """Stop, and return when `run` has ended."""
         if self._loop is None:
             self.state = "stopping"
             return
-        self.post(self.stop_soon)
-        if force:
-            self.post(self._force.set)
-        while not self._ended.is_set():
+        self.post(self.force if force else self.stop_soon_once)
+        while not self._ended.is_set():  # noqa: ASYNC110 (whoever stops it may have another loop)
             await asyncio.sleep(0.01)
 
     def cancel_run(self, job_id: str) -> None:
@@ -217,11 +232,17 @@ class Worker:
                 heart.start()
                 self._spawn(self._report_often())
                 self._spawn(Upkeep(self.deck, self.queues).run())
+                timer = None
                 if self.max_time is not None:
-                    self._loop.call_later(self.max_time, self.stop_soon)
+                    timer = self._loop.call_later(self.max_time, self.stop_soon_once)
                 try:
                     await self._serve()
+                except BaseException:
+                    await self._give_back()
+                    raise
                 finally:
+                    if timer is not None:
+                        timer.cancel()
                     await self._leave(heart)
         finally:
             logs.uninstall()
@@ -243,48 +264,67 @@ class Worker:
                 await deck.execute(verbs.limit(line.keys, limit.limit, limit.rate))
         await deck.execute(verbs.register(deck.shared, self.id, True, self.describe()))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._background_ended)
+        return task
+
+    def _background_ended(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("worker %s: a background task failed", self.id, exc_info=task.exception())
 
     async def _serve(self) -> None:
         """Go round and round: settle, claim, start; wait when there is nothing to do."""
-        deadline: float | None = None
         while True:
             if self.state == "stopping":
-                if deadline is None:
-                    deadline = time.monotonic() + self.grace
-                if not self._runs:
+                if self._deadline is None:
+                    self._deadline = time.monotonic() + self.grace
+                if not self._runs and not any(line.finished for line in self._lines):
                     return
-                if self._force.is_set() or time.monotonic() >= deadline:
+                if self._force.is_set() or time.monotonic() >= self._deadline:
                     await self._give_back()
                     return
             if await self._round():
                 await asyncio.sleep(0)
-                continue
-            if self.burst and not self._runs and self._lines.dry():
-                self.state = "stopping"
-                continue
-            await self._rest(deadline)
+            elif self.burst and not self._runs and self._lines.dry():
+                if await self._drained():
+                    self.state = "stopping"
+                else:
+                    await self._rest(BURST_EVERY)
+            else:
+                await self._rest()
 
-    async def _rest(self, deadline: float | None) -> None:
+    async def _drained(self) -> bool:
+        """Whether nothing is pending or running in any queue, on other workers too."""
+        for line in self._lines:
+            try:
+                paused = await self.deck.call("HEXISTS", line.keys.meta, "paused")
+                if await self.deck.call("ZCARD", line.keys.lease):
+                    return False
+                if not paused and await self.deck.call("ZCARD", line.keys.ready):
+                    return False
+            except QdeckError as error:
+                line.fail(error)
+                return False
+        return True
+
+    async def _rest(self, most: float | None = None) -> None:
         """Wait until a run ends, a marker is popped, something is due, or the grace is over."""
         listen = self.state == "running" and self._free() > 0
         timeout = self._wait.begin(listen)
-        if deadline is not None:
-            left = max(deadline - time.monotonic(), 0.0)
-            timeout = left if timeout is None else min(timeout, left)
-        force = self._force.wait() if deadline is not None else None
-        if timeout is None and force is None:
+        if self._deadline is not None:
+            most = max(self._deadline - time.monotonic(), 0.0)
+        if most is not None:
+            timeout = most if timeout is None else min(timeout, most)
+        if timeout is None:
             await self._kick.wait()
         else:
-            waits = {asyncio.ensure_future(self._kick.wait())}
-            if force is not None:
-                waits.add(asyncio.ensure_future(force))
-            await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+            assert self._loop is not None
+            timer = self._loop.call_later(timeout, self._kick.set)
+            await self._kick.wait()
+            timer.cancel()
         self._kick.clear()
 
     def _free(self) -> int:
@@ -320,45 +360,39 @@ class Worker:
         """Settle what has finished and claim up to `want`; a repeat does the same."""
         settles = line.finished[:CHUNK]
         if self._dirty:
-            await self._store_logs([self._runs[s.id].log for s in settles if s.id in self._runs])
-        self._counter += 1
-        command = verbs.work(
-            line.keys, self.id, self._counter, want, self.deck.settings.lease, settles
-        )
-        line.popped = False
+            await self._store_last_words(settles)
+        popped, line.popped = line.popped, False
         try:
-            turn = verbs.read_turn(await self._insist(command))
-        except QdeckError as error:
+            # A turn that failed is repeated with its number: what it may have claimed comes again.
+            command = verbs.work(
+                line.keys, self.id, line.turns + 1, want, self.deck.settings.lease, settles
+            )
+            turn = verbs.read_turn(await self.deck.execute(command, patience=2.0))
+        except Exception as error:
+            line.popped = popped
             line.fail(error)
             return
+        line.turns += 1
         line.take(turn, want, len(settles))
         for settle, word in zip(settles, turn.settled, strict=True):
             self._settled(line, settle, word)
         for claimed in turn.claimed:
             self._begin(line, claimed)
 
-    async def _insist(self, command: Any) -> Any:
-        """Send a repeatable command until the server answers, however long that takes."""
-        while True:
-            try:
-                return await self.deck.execute(command, patience=5.0)
-            except ConnectionFailed as error:
-                _log.warning("worker %s: %s", self.id, error)
-                if self._force.is_set():
-                    raise
-                await asyncio.sleep(random.uniform(0.2, 1.0))
-
     async def _tend(self, line: Line) -> None:
         settings = self.deck.settings
         command = verbs.tend(line.keys, settings.lease, settings.max_retries)
         try:
-            next_s, promoted, lost = verbs.read_tend(await self._insist(command))
-        except QdeckError as error:
+            answer = await self.deck.execute(command, patience=2.0)
+            next_s, _, lost = verbs.read_tend(answer)
+        except Exception as error:
             line.fail(error)
             return
-        line.tended(next_s, promoted + len(lost))
+        line.tended(next_s)
         for job_id in lost:
-            _log.warning("queue %s: job %s came back from a worker that vanished", line.name, job_id)
+            _log.warning(
+                "queue %s: job %s came back from a worker that vanished", line.name, job_id
+            )
 
     # Runs
 
@@ -385,6 +419,10 @@ class Worker:
             timeout,
             self._dirty.add,
         )
+        before = self._runs.get(run.id)
+        if before is not None:
+            # It was taken from this worker, and has come back to it before the run had ended.
+            before.stop(LOST)
         self._runs[run.id] = run
         self._active += 1
         self._begun += 1
@@ -404,7 +442,7 @@ class Worker:
                 run.spec.name,
             )
         if settle is None or run.settled:
-            self._runs.pop(run.id, None)
+            self._forget(run)
             line.hot = True
         else:
             run.settled = True
@@ -412,13 +450,19 @@ class Worker:
         self._kick.set()
 
     def _settled(self, line: Line, settle: Settle, word: str) -> None:
-        run = self._runs.pop(settle.id, None)
+        run = self._runs.get(settle.id)
+        if run is not None and run.fence != settle.fence:
+            run = None
+        if run is not None:
+            self._forget(run)
         self.done += 1
         if word == "stale":
             _log.warning("job %s: its result came too late and was refused", settle.id)
         elif word == "dead" and run is not None and run.spec.failed is not None:
             error = run.error or RuntimeError(f"{settle.type}: {settle.message}")
-            self._spawn(run.spec.run_failed(error, run.args))
+            hook = self._spawn(run.spec.run_failed(error, run.args))
+            self._hooks.add(hook)
+            hook.add_done_callback(self._hooks.discard)
 
     def _watch_deadline(self, at: float) -> None:
         if self._watch is not None:
@@ -436,10 +480,27 @@ class Worker:
             if run.deadline <= now:
                 run.stop(TIMEOUT)
                 run.deadline = now + INSIST_EVERY
+                run.insisted += 1
+                if run.insisted > INSIST_MOST:
+                    self._abandon(run)
+                    continue
             soonest = min(soonest, run.deadline)
         self._watch, self._watch_at = None, float("inf")
         if soonest < float("inf"):
             self._watch_deadline(soonest)
+
+    def _abandon(self, run: Run) -> None:
+        """Settle a run whose handler ignores its cancellation; it keeps its slot till it ends."""
+        said = f"the run took longer than {run.timeout:g} s and ignores its cancellation"
+        _log.error("job %s (%s): %s", run.id, run.spec.name, said)
+        run.settled = True
+        settle = self.executor.settle(run, simple(run.spec.name, "TimeoutError", said))
+        self._lines.named(run.queue).finished.append(settle)
+        self._kick.set()
+
+    def _forget(self, run: Run) -> None:
+        if self._runs.get(run.id) is run:
+            del self._runs[run.id]
 
     def _get_children(self) -> Children:
         if self._children is None:
@@ -464,13 +525,23 @@ class Worker:
         def work() -> Any:
             try:
                 return context.run(call)
+            except StopIteration as error:
+                # A future cannot hold it.
+                raise RuntimeError("the handler raised StopIteration") from error
             finally:
                 if os.getpid() != pid:
                     os._exit(0)
                 self.post(self._thread_ended, run)
 
+        future = self._threads.submit(work)
         run.threads += 1
-        return await loop.run_in_executor(self._threads, work)
+        try:
+            return await asyncio.wrap_future(future, loop=loop)
+        except asyncio.CancelledError:
+            if future.cancel():
+                # It had not begun, so it will not end.
+                run.threads -= 1
+            raise
 
     def _thread_ended(self, run: Run) -> None:
         run.threads -= 1
@@ -484,21 +555,43 @@ class Worker:
         while True:
             await asyncio.sleep(REPORT_EVERY)
             if self._dirty:
-                dirty, self._dirty = self._dirty, set()
-                try:
-                    await self._store(dirty)
-                except QdeckError as error:
-                    _log.warning("worker %s: reports were lost: %s", self.id, error)
+                await self._store_safely(self._take_dirty())
+
+    def _take_dirty(self) -> set[LogOrRun]:
+        # One by one: threads add to this very set meanwhile.
+        taken = set()
+        while self._dirty:
+            taken.add(self._dirty.pop())
+        return taken
+
+    async def _store_last_words(self, settles: Sequence[Settle]) -> None:
+        """Store what ending runs have said: a finished job's log is whole."""
+        last: set[LogOrRun] = set()
+        for settle in settles:
+            run = self._runs.get(settle.id)
+            if run is not None:
+                last.update(item for item in (run, run.log) if item in self._dirty)
+        if last:
+            self._dirty -= last
+            await self._store_safely(last)
+
+    async def _store_safely(self, dirty: set[LogOrRun]) -> None:
+        """Store reports; what cannot be stored is lost, and costs no job."""
+        try:
+            await self._store(dirty)
+        except Exception as error:
+            surprise = not isinstance(error, QdeckError)
+            _log.warning("worker %s: reports were lost: %s", self.id, error, exc_info=surprise)
 
     async def _store(self, dirty: set[LogOrRun]) -> None:
         reports: dict[str, list[tuple[str, int, float | None, str | None]]] = {}
         for item in dirty:
-            if isinstance(item, Run) and not item.settled:
+            if isinstance(item, Run):
                 percent, message = item.percent, item.message
                 report = (item.id, item.fence, percent, message)
                 reports.setdefault(item.queue, []).append(report)
         for queue, found in reports.items():
-            await self.deck.execute(verbs.progress(self.deck.keys(queue), found))
+            await self.deck.execute(verbs.progress(self.deck.keys(queue), found), patience=2.0)
         await self._store_logs([item for item in dirty if isinstance(item, logs.LogBuffer)])
 
     async def _store_logs(self, buffers: Sequence[logs.LogBuffer]) -> None:
@@ -509,27 +602,29 @@ class Worker:
         for queue, found in by_queue.items():
             for buffer in found:
                 while (part := buffer.take()) is not None:
-                    await self.deck.execute(verbs.append_logs(self.deck.keys(queue), [part]))
+                    command = verbs.append_logs(self.deck.keys(queue), [part])
+                    await self.deck.execute(command, patience=2.0)
 
     # Leaving
 
     async def _give_back(self) -> None:
         """Return what still runs, uncounted; what a thread does meanwhile no longer counts."""
+        self.state = "stopping"
         for run in self.held():
             if not run.settled:
                 run.stop(RELEASE)
-        end = time.monotonic() + 2.0
-        while any(not run.settled for run in self._runs.values()) and time.monotonic() < end:
-            await asyncio.sleep(0.01)
-        by_name = {line.name: line for line in self._lines}
+        jobs = [run.job for run in self.held() if run.job is not None and not run.settled]
+        if jobs:
+            await asyncio.wait(jobs, timeout=2.0)
         for run in self.held():
             if not run.settled:
                 run.settled = True
-                by_name[run.queue].finished.append(Settle(run.id, run.fence, "b", run.spec.name))
+                settle = Settle(run.id, run.fence, "b", run.spec.name)
+                self._lines.named(run.queue).finished.append(settle)
         for line in self._lines:
             while line.finished:
                 before = len(line.finished)
-                await asyncio.wait_for(self._turn(line, 0), 3.0)
+                await self._turn(line, 0)
                 if len(line.finished) >= before:
                     break
 
@@ -538,21 +633,30 @@ class Worker:
         self.state = "stopping"
         heart.stop()
         await self._wait.close()
-        for task in list(self._background):
-            if task.get_coro().__qualname__ != "TaskSpec.run_failed":  # type: ignore[union-attr]
-                task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        dirty, self._dirty = self._dirty, set()
+        if self._hooks:
+            await asyncio.wait(self._hooks, timeout=HOOK_GRACE)
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background, timeout=1.0)
+        await self._store_safely(self._take_dirty())
+        for line in self._lines:
+            # Its marker may have been popped by the wait that was just ended.
+            if line.ready_again():
+                await self._turn(line, 0)
+        control = self.deck.shared.control(self.id)
         try:
-            await asyncio.wait_for(self._store(dirty), 2.0)
-            await self.deck.execute(verbs.register(self.deck.shared, self.id, False, ()), patience=1.0)
-            await self.deck.connector.lane().call(
-                "RPUSH", self.deck.shared.control(self.id), "wake"
+            await self.deck.execute(
+                verbs.register(self.deck.shared, self.id, False, ()), patience=1.0
+            )
+            await self.deck.connector.lane().call("RPUSH", control, "wake")
+            await asyncio.to_thread(heart.join, 2.0)
+            await self.deck.connector.lane().call("DEL", control)
+        except Exception as error:
+            _log.warning(
+                "worker %s: could not sign off: %s", self.id, self.deck.connector.translate(error)
             )
             await asyncio.to_thread(heart.join, 2.0)
-            await self.deck.connector.lane().call("DEL", self.deck.shared.control(self.id))
-        except (QdeckError, OSError, TimeoutError, Exception) as error:
-            _log.warning("worker %s: leaving: %s", self.id, error)
         if self._watch is not None:
             self._watch.cancel()
         if self._children is not None:
@@ -605,5 +709,3 @@ def _memory() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
-
-
