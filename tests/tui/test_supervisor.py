@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,7 @@ async def test_a_worker_runs_jobs_and_stops(
     job = enqueue(deck, "quick", number=1)
     worker = await workers.start(request_)
     assert worker.state == "running"
+    assert re.fullmatch(r"\S+:\d+:[0-9a-f]{4}", worker.id)
     assert await asyncio.to_thread(deck.result_sync, job.id, timeout=30) == 2
     await workers.stop(worker.name, 5)
     assert the(workers, worker).state == "stopped"

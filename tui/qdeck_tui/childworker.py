@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ __all__ = ["ChildWorker"]
 STARTING = 10.0
 LAST_WORDS = 0.3
 MARGIN = 5.0
+SERVES = re.compile(r"worker (\S+) serves ")
 
 
 class ChildWorker:
@@ -39,6 +41,7 @@ class ChildWorker:
         self._since = datetime.now(UTC)
         self._state = "starting"
         self._left = False
+        self._id = ""
         self._lock = threading.Lock()
 
     @property
@@ -62,6 +65,7 @@ class ChildWorker:
             state=self._word(),
             started_at=self._since,
             on_exit=request.on_exit,
+            id=self._id,
         )
 
     def _word(self) -> str:
@@ -107,7 +111,7 @@ class ChildWorker:
             target=pump, args=(reading, self.output.add), name=f"qdeck-{self.name}", daemon=True
         )
         reader.start()
-        # Its first line says that it serves, or why it does not; then it ends.
+        # Its first line says which worker serves what, or why none does; then it ends.
         end = time.monotonic() + STARTING
         while not self.ended and not self.output.after() and time.monotonic() < end:
             time.sleep(0.02)
@@ -115,6 +119,8 @@ class ChildWorker:
             reader.join(1.0)
             lines = [line.text for line in self.output.after() if line.text.strip()]
             raise ValueError(lines[-1] if lines else "the worker ended at once and said nothing")
+        found = (SERVES.search(line.text) for line in self.output.after())
+        self._id = next((match[1] for match in found if match), "")
         self._state = "running"
 
     def stop(self, grace: float) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_apps", "worker"]
 
+_log = logging.getLogger("qdeck.worker")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -150,6 +151,8 @@ async def _serve(deck: Deck, made: Worker) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, made.stop_soon)
+    served = ",".join(made.queues)
+    _log.info("worker %s serves %s with %d slots", made.id, served, made.concurrency)
     try:
         await made.run()
     finally:
