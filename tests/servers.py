@@ -6,6 +6,7 @@ it; a test ends only what it started, by its process id.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -26,12 +27,14 @@ from redis.crc import key_slot
 from redis.retry import Retry
 
 from qdeck.binary import find_binary
+from qdeck.connection import Connector
 from qdeck.settings import Settings, load_settings
 
 __all__ = [
     "Cluster",
     "Sentinels",
     "Server",
+    "finish",
     "free_port",
     "settings_for",
     "wait_until",
@@ -68,6 +71,12 @@ def settings_for(url: str | None = None, **arguments: Any) -> Settings:
     """Returns settings that no file and no environment of the machine can change."""
     nowhere = Path(tempfile.gettempdir(), "qdeck-tests-no-config", "config.toml")
     return load_settings(url, environ={}, user_config=nowhere, **arguments)
+
+
+async def finish(connector: Connector) -> None:
+    """Closes what the connector opened on this loop, and its local server."""
+    await connector.aclose()
+    await asyncio.to_thread(connector.close)
 
 
 class Server:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
 
@@ -12,18 +11,12 @@ import pytest
 import redis
 from redis import exceptions as errors
 from tests.proxies import CuttingProxy, TlsProxy
-from tests.servers import Cluster, Sentinels, Server, settings_for, wait_until
+from tests.servers import Cluster, Sentinels, Server, finish, settings_for, wait_until
 
 from qdeck.connection import Connector, repeat, repeat_sync
-from qdeck.errors import ConnectionFailed, QdeckError, SettingsError
+from qdeck.errors import ConnectionFailed, SettingsError
 
 SHORT = "?socket_timeout=0.4&socket_connect_timeout=0.4"
-
-
-async def finish(connector: Connector) -> None:
-    """Closes what the connector opened."""
-    await connector.aclose()
-    await asyncio.to_thread(connector.close)
 
 
 async def test_every_kind_of_server_answers_all_four_ways(deck_url: str, prefix: str) -> None:
@@ -79,55 +72,6 @@ async def test_every_kind_answers_a_blocking_read_on_a_client_of_its_own(
     await finish(connector)
 
 
-async def test_concurrent_callers_get_their_own_replies(deck_url: str, prefix: str) -> None:
-    connector = Connector(settings_for(deck_url))
-    lane = connector.lane()
-
-    async def ask(number: int) -> bool:
-        key = f"{prefix}:{number}"
-        await lane.call("SET", key, number)
-        return bool(await lane.call("GET", key) == b"%d" % number)
-
-    assert all(await asyncio.gather(*(ask(number) for number in range(300))))
-    await finish(connector)
-
-
-async def test_threads_share_a_blocking_lane(deck_url: str, prefix: str) -> None:
-    connector = Connector(settings_for(deck_url))
-    lane = connector.sync_lane()
-    wrong: list[int] = []
-
-    def ask(number: int) -> None:
-        for turn in range(50):
-            lane.call("SET", f"{prefix}:{number}", turn)
-            if lane.call("GET", f"{prefix}:{number}") != b"%d" % turn:
-                wrong.append(number)
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        await asyncio.to_thread(thread.join)
-    assert wrong == []
-    await finish(connector)
-
-
-async def test_a_cancelled_caller_does_not_shift_the_replies_of_others(
-    valkey: Server, prefix: str
-) -> None:
-    connector = Connector(settings_for(valkey.url))
-    lane = connector.lane()
-    await lane.call("PING")
-    calls = [asyncio.create_task(lane.call("ECHO", number)) for number in range(20)]
-    await asyncio.sleep(0)
-    for call in calls[::2]:
-        call.cancel()
-    replies = await asyncio.gather(*calls, return_exceptions=True)
-    assert replies[1::2] == [b"%d" % number for number in range(1, 20, 2)]
-    assert await lane.call("ECHO", "after") == b"after"
-    await finish(connector)
-
-
 async def test_a_lost_reply_is_an_error_and_no_silent_repeat(
     proxy: CuttingProxy, valkey: Server, prefix: str
 ) -> None:
@@ -157,42 +101,6 @@ async def test_a_lost_reply_is_an_error_and_no_silent_repeat(
         assert valkey.ask("GET", key) == b"%d" % number, "executed once, not repeated"
     assert proxy.cuts == len(ways)
     assert await connector.lane().call("GET", key) == b"4", "the next call has a new connection"
-    await finish(connector)
-
-
-async def test_all_that_wait_on_a_cut_lane_are_told(proxy: CuttingProxy, prefix: str) -> None:
-    connector = Connector(settings_for(proxy.url))
-    lane = connector.lane()
-    await lane.call("PING")
-    proxy.black_hole()
-    calls = [asyncio.create_task(lane.call("ECHO", number)) for number in range(5)]
-    await asyncio.sleep(0.05)
-    await asyncio.to_thread(proxy.cut)
-    replies = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(reply, errors.ConnectionError) for reply in replies)
-    proxy.heal()
-    assert await repeat(lambda: lane.call("PING")) == b"PONG"
-    await finish(connector)
-
-
-async def test_a_silent_server_is_a_timeout_and_then_a_new_connection(
-    proxy: CuttingProxy,
-) -> None:
-    connector = Connector(settings_for(proxy.url + SHORT))
-    lane, sync = connector.lane(), connector.sync_lane()
-    assert await lane.call("PING") == b"PONG"
-    assert await asyncio.to_thread(sync.call, "PING") == b"PONG"
-    proxy.black_hole()
-    with pytest.raises(errors.TimeoutError):
-        await lane.call("PING")
-    with pytest.raises(errors.TimeoutError):
-        await asyncio.to_thread(sync.call, "PING")
-    with pytest.raises(errors.TimeoutError):
-        await connector.client().ping()
-    proxy.heal()
-    assert await repeat(lambda: lane.call("PING")) == b"PONG"
-    assert await asyncio.to_thread(repeat_sync, lambda: sync.call("PING")) == b"PONG"
-    assert await connector.client().ping()
     await finish(connector)
 
 
@@ -396,18 +304,3 @@ def test_a_fork_uses_no_connection_of_its_parent(valkey: Server) -> None:
     assert lane.call("ECHO", "after") == b"after"
     assert lane.call("CLIENT", "ID") == identity
     connector.close()
-
-
-async def test_a_wrong_reply_is_in_qdecks_words(valkey: Server, prefix: str) -> None:
-    connector = Connector(settings_for(valkey.url))
-    await connector.lane().call("SET", f"{prefix}:s", "x")
-    with pytest.raises(errors.ResponseError) as caught:
-        await connector.lane().call("HGET", f"{prefix}:s", "f")
-    told = connector.translate(caught.value)
-    assert type(told) is QdeckError
-    assert "WRONGTYPE" in str(told)
-    with pytest.raises(errors.NoScriptError):
-        await connector.lane().call("EVALSHA", "0" * 40, 0)
-    with pytest.raises(errors.NoScriptError):
-        await asyncio.to_thread(connector.sync_lane().call, "EVALSHA", "0" * 40, 0)
-    await finish(connector)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from redis import exceptions as errors
-from tests.servers import Cluster, Server, settings_for, wait_until
+from tests.servers import Cluster, Server, finish, settings_for, wait_until
 
 from qdeck.connection import Connector
 
@@ -23,12 +23,6 @@ def pair() -> Iterator[tuple[Server, Server]]:
             wait_until(lambda: "master_link_status:up" in replica.ask("INFO").decode())
             wait_until(lambda: primary.ask("WAIT", 1, 100) == 1)
             yield primary, replica
-
-
-async def finish(connector: Connector) -> None:
-    """Closes what the connector opened."""
-    await connector.aclose()
-    await asyncio.to_thread(connector.close)
 
 
 @pytest.mark.parametrize("durability", ["replica", "fsync"])

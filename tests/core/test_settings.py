@@ -276,6 +276,73 @@ def test_a_password_is_never_shown(tmp_path: Path, url: str, shown: str) -> None
     assert "geheim" not in mask(url)
 
 
+def test_tls_options_are_checked_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    query = f"ssl_ca_certs={tmp_path}/ca.pem&ssl_cert_reqs=CERT_OPTIONAL&ssl_check_hostname=no"
+    address = load(tmp_path, url=f"rediss://h?{query}&ssl_password=geheim&client_name=me").address
+    assert address.options == {
+        "ssl_ca_certs": f"{tmp_path}/ca.pem",
+        "ssl_cert_reqs": "optional",
+        "ssl_check_hostname": False,
+        "ssl_password": "geheim",
+        "client_name": "me",
+    }
+    assert address.secrets == ("geheim",)
+    lax = load(tmp_path, url="rediss://h?ssl_cert_reqs=none").address
+    assert lax.options == {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    for query, said in (
+        ("ssl_ca_certs=/none/ca.pem", "there is no '/none/ca.pem'"),
+        ("ssl_cert_reqs=perhaps", "required, optional or none"),
+        ("ssl_check_hostname=perhaps", "true or false"),
+        ("socket_timeout=0", "between 0 and 3600"),
+        ("socket_timeout=soon", "between 0 and 3600"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            load(tmp_path, url=f"rediss://h?{query}")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://h/1/2", "nothing may follow"),
+        ("redis://h:p:q", "not host:port"),
+        ("redis://[::1", "not a URL"),
+        ("memory://h", "write memory://"),
+        ("redis", "must start with"),
+    ],
+)
+def test_a_url_out_of_form_is_told(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load(tmp_path, url=url)
+
+
+def test_arguments_may_be_values_of_python(tmp_path: Path) -> None:
+    found = load(tmp_path, name=["a", "b:2"], enabled=False, server_binary=tmp_path, lease=3)
+    assert (found.name, found.enabled, found.server_binary) == (("a", "b:2"), False, tmp_path)
+    assert load(tmp_path, durability="none").durability is None
+    assert load(tmp_path, max_size=None).max_size == 0
+    cases: list[dict[str, Any]] = [
+        {"name": 3},
+        {"app": [1]},
+        {"server_binary": 1},
+        {"enabled": []},
+        {"lease": True},
+        {"url": 3},
+    ]
+    for wrong in cases:
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            load(tmp_path, **wrong)
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "qdeck.toml").write_bytes(b"app = '\xff'")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        load(tmp_path)
+    (tmp_path / "qdeck.toml").write_text("check = 3")
+    with pytest.raises(SettingsError, match="must be a table"):
+        load(tmp_path)
+
+
 def test_describe_tells_value_and_source_without_secrets(tmp_path: Path) -> None:
     found = load(tmp_path, {"REDIS_URL": "redis://:geheim@h", "QUEUE_NAME": "a,b"})
     rows = {name: (value, source) for name, value, source in found.describe()}
