@@ -24,6 +24,7 @@ __all__ = [
     "moment",
     "percent",
     "plural",
+    "prose",
     "safe",
     "short_id",
     "spark",
@@ -142,6 +143,19 @@ def wrap(text: str, cells: int) -> list[str]:
         line += character
         used += size
     return [*lines, line]
+
+
+def prose(text: str, cells: int) -> list[str]:
+    """Return a sentence as safe lines broken between words, where words are short enough."""
+    lines: list[str] = []
+    line = ""
+    for word in safe(text).split(" "):
+        if line and width(line) + 1 + width(word) > cells:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [part for each in [*lines, line] for part in wrap(each, cells)]
 
 
 def count(number: int | None) -> str:

@@ -11,7 +11,7 @@ from time import monotonic
 
 from textual.message import Message
 
-from qdeck.admin import Admin, Failure, JobRef, LogChunk
+from qdeck.admin import Admin, Failure, JobRef, LogChunk, Snapshot
 
 __all__ = ["LogRead", "Poller", "Read", "Refreshed"]
 
@@ -57,6 +57,7 @@ class Poller:
         self.frozen = False
         self.rtt: float | None = None
         self._token = 0
+        self._took = 0.0
         self._parts: Callable[[], Mapping[str, Read]] = dict
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +92,7 @@ class Poller:
             self._wake.clear()
             if not self.frozen:
                 await self._poll()
-            pause = max(self.every, 4 * (self.rtt or 0.0))
+            pause = max(self.every, 4 * (self.rtt or 0.0), self._took)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
 
@@ -107,7 +108,12 @@ class Poller:
                 return
         values = await asyncio.gather(*(self._part(self.admin, read) for read in wanted.values()))
         took = monotonic() - started
-        self.rtt = took if self.rtt is None else 0.7 * self.rtt + 0.3 * took
+        snapshot = next((v for v in values if isinstance(v, Snapshot)), None)
+        if snapshot is not None:
+            # An implementation that cannot tell a round trip says 0: then the poll stands for it.
+            trip = snapshot.rtt_s or took
+            self.rtt = trip if self.rtt is None else 0.7 * self.rtt + 0.3 * trip
+        self._took = took
         self._post(Refreshed(token, dict(zip(wanted, values, strict=True)), took))
 
     async def _part(self, admin: Admin, read: Read) -> object:

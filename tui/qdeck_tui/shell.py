@@ -14,7 +14,7 @@ from textual import events
 from textual.geometry import Offset
 from textual.screen import Screen
 
-from qdeck.admin import Admin, Failure, JobRef, Snapshot
+from qdeck.admin import Admin, Failure, JobRef, Snapshot, WorkerRow
 from qdeck_tui.actions import ROWS, Row, conflicts, remap
 from qdeck_tui.delta import DeltaMixin
 from qdeck_tui.dispatch import Dispatch, Typing, show_key
@@ -95,6 +95,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.typing: Typing | None = None
         self._token = 0
         self._rtt_step = 0
+        self._crew: tuple[WorkerRow, ...] = ()
         self._read_at = -1.0
         self._trouble = "connecting"
         self._said_at = -SAID_FOR
@@ -231,7 +232,9 @@ class Shell(DeltaMixin, TerminalMixin):
         if view is not None and message.token == self._token and view.is_mounted:
             view.show(message.parts)
             self._cursor()
-        self._crew = message.parts.get("workers")
+        workers = message.parts.get("workers")
+        if isinstance(workers, tuple):
+            self._crew = workers
         self.show_header()
         self.changed()
 
@@ -261,8 +264,6 @@ class Shell(DeltaMixin, TerminalMixin):
         if self.admin is None:
             return f"not connected: {self._trouble}"
         return f"the server is away: {self._trouble}" if self._trouble else ""
-
-    _crew: object = None
 
     def _tick(self) -> None:
         self.show_header()
@@ -308,9 +309,8 @@ class Shell(DeltaMixin, TerminalMixin):
         if isinstance(queues, tuple):
             dead = sum(queue.dead or 0 for queue in queues)
             badges["dead"] = f":{dead:,}!" if dead else ""
-        if isinstance(self._crew, tuple):
-            lost = sum(1 for worker in self._crew if worker.state in ("lost", "stuck"))
-            badges["workers"] = f":{lost}!" if lost else ""
+        lost = sum(1 for worker in self._crew if worker.state in ("lost", "stuck"))
+        badges["workers"] = f":{lost}!" if lost else ""
         return tuple(
             (row.id, row.key, row.label, badges.get(row.id, ""))
             for row in self.dispatch.rows

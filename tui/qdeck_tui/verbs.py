@@ -25,7 +25,7 @@ from qdeck.admin import (
 )
 from qdeck_tui.actions import Row, Subject, freeze
 from qdeck_tui.dispatch import permitted
-from qdeck_tui.format import plural, safe, short_id, wrap
+from qdeck_tui.format import plural, prose, safe, short_id
 from qdeck_tui.screens.base import View
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.dialog import Dialog
@@ -238,14 +238,14 @@ class Verbs:
         first = subject.targets[0] if subject.targets else None
         what = _what(subject, number, first)
         lines: list[Line] = [
-            ((part, "bold"),) for part in wrap(row.ask.format(what=what) + "?", 70)
+            ((part, "bold"),) for part in prose(row.ask.format(what=what) + "?", 70)
         ]
         if subject.hidden:
             lines.append(
                 ((f"{subject.hidden:,} of the marks are not shown by the filter", "warn"),)
             )
         if permission.reason:
-            lines += [((part, "warn"),) for part in wrap(permission.reason, 70)]
+            lines += [((part, "warn"),) for part in prose(permission.reason, 70)]
         if number > 1:
             lines += [
                 (((f"  {short_id(job.ref.id)}  {safe(job.task)}  {safe(job.args)}")[:70], "dim"),)

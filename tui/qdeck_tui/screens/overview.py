@@ -18,7 +18,7 @@ from qdeck.admin import (
     Snapshot,
     Window,
 )
-from qdeck_tui.format import clock, count, plural, wrap
+from qdeck_tui.format import clock, count, plural, prose
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import (
@@ -121,7 +121,7 @@ class OverviewView(ListView):
         self.verdict.note = today
         lines: list[Line] = []
         for cause in verdict.causes:
-            lines += [((f" {part}", style),) for part in wrap(cause, max(20, self.size.width - 2))]
+            lines += [((f" {part}", style),) for part in prose(cause, max(20, self.size.width - 2))]
         running = [o for o in _operations(operations) if o.state == "running"]
         for operation in running[:1]:
             counts = f"{operation.ok:,} ok, {operation.skipped:,} skipped"

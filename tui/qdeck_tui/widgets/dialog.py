@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from qdeck_tui.format import count, wrap
+from qdeck_tui.format import count, prose
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.field import Field
 
@@ -140,7 +140,7 @@ class Dialog:
         if not self._ready:
             return [(("counting…", "dim"),), (), (("Esc no", ""),)]
         if self._failed:
-            said: list[Line] = [((part, "bad"),) for part in wrap(self._failed, cells)]
+            said: list[Line] = [((part, "bad"),) for part in prose(self._failed, cells)]
             return [*said, (), (("Esc close", "key"),)]
         result: list[Line] = list(self._text)
         result.append(())

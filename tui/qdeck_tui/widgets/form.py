@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from qdeck_tui.format import wrap
+from qdeck_tui.format import prose
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.field import Field
 
@@ -145,9 +145,9 @@ class Form:
             lines.append((*head, *spans))
         lines.append(())
         for note in self._notes(self.values()):
-            lines += [((part, "dim"),) for part in wrap(note, cells)]
+            lines += [((part, "dim"),) for part in prose(note, cells)]
         if self.problem:
-            lines += [((part, "bad"),) for part in wrap(self.problem, cells)]
+            lines += [((part, "bad"),) for part in prose(self.problem, cells)]
         return lines
 
     def hints(self) -> tuple[tuple[str, str], ...]:

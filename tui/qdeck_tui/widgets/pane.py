@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qdeck_tui.format import cut, width, wrap
+from qdeck_tui.format import cut, prose, width, wrap
 from qdeck_tui.widgets.canvas import Canvas, Line
 
 __all__ = ["Pane", "TextPane", "rule"]
@@ -65,7 +65,7 @@ class Pane(Canvas):
 
     def hint(self, width: int) -> list[Line]:
         """Return why the pane is empty and which key helps."""
-        return [((f"  {part}", "dim"),) for text in self.empty for part in wrap(text, width - 2)]
+        return [((f"  {part}", "dim"),) for text in self.empty for part in prose(text, width - 2)]
 
 
 class TextPane(Pane):
