@@ -128,6 +128,47 @@ class Deck(TaskDecorators):
         except _SERVER_ERRORS as error:
             raise connector.translate(error) from error
 
+    async def _create(self, batch: Batch) -> list[Any]:
+        """Send a batch, as safely as `durability` asks for."""
+        connector, command = self.connector, batch.command()
+        if batch.keys.queue not in self._announced:
+            await self.call("SADD", self.shared.queues, batch.keys.queue)
+            self._announced.add(batch.keys.queue)
+        try:
+            if self.settings.durability is None:
+                answer: list[Any] = await self.execute(command)
+                return answer
+            await connector.ensure()
+            link = connector.confirming()
+            answer = await repeat(lambda: run(link, command), limit=PATIENCE)
+        except ConnectionFailed as error:
+            raise batch.unknown(error) from error
+        except _SERVER_ERRORS as error:
+            raise batch.unknown(connector.translate(error)) from error
+        if link.shortfall is not None:
+            raise batch.not_durable(answer, link.shortfall)
+        return answer
+
+    def _create_sync(self, batch: Batch) -> list[Any]:
+        connector, command = self.connector, batch.command()
+        if batch.keys.queue not in self._announced:
+            self.call_sync("SADD", self.shared.queues, batch.keys.queue)
+            self._announced.add(batch.keys.queue)
+        try:
+            if self.settings.durability is None:
+                answer: list[Any] = self.execute_sync(command)
+                return answer
+            connector.ensure_sync()
+            link = connector.confirming_sync()
+            answer = repeat_sync(lambda: run_sync(link, command), limit=PATIENCE)
+        except ConnectionFailed as error:
+            raise batch.unknown(error) from error
+        except _SERVER_ERRORS as error:
+            raise batch.unknown(connector.translate(error)) from error
+        if link.shortfall is not None:
+            raise batch.not_durable(answer, link.shortfall)
+        return answer
+
     async def call(self, *args: Any) -> Any:
         """Send one plain command that may be repeated."""
         connector = self.connector
@@ -182,26 +223,14 @@ class Deck(TaskDecorators):
         return self._send_one_sync(entry_of(call, self.settings))
 
     async def _send_one(self, entry: Entry) -> Job[Any]:
-        if entry.queue not in self._announced:
-            await self.call("SADD", self.shared.queues, entry.queue)
-            self._announced.add(entry.queue)
         batch = Batch(self.keys(entry.queue), self.settings.max_size, [entry])
-        try:
-            answer = await self.execute(batch.command())
-        except ConnectionFailed as error:
-            raise batch.unknown(error) from error
+        answer = await self._create(batch)
         job = job_of(entry, answer[0], answer[1])
         return job if job.created else await self._holder(job)
 
     def _send_one_sync(self, entry: Entry) -> Job[Any]:
-        if entry.queue not in self._announced:
-            self.call_sync("SADD", self.shared.queues, entry.queue)
-            self._announced.add(entry.queue)
         batch = Batch(self.keys(entry.queue), self.settings.max_size, [entry])
-        try:
-            answer = self.execute_sync(batch.command())
-        except ConnectionFailed as error:
-            raise batch.unknown(error) from error
+        answer = self._create_sync(batch)
         job = job_of(entry, answer[0], answer[1])
         return job if job.created else self._holder_sync(job)
 
@@ -216,13 +245,7 @@ class Deck(TaskDecorators):
         entries = [entry_of(call, self.settings) for call in found]
         jobs: dict[str, Job[Any]] = {}
         for batch in Batch.split(entries, self.keys, self.settings.max_size):
-            if batch.keys.queue not in self._announced:
-                await self.call("SADD", self.shared.queues, batch.keys.queue)
-                self._announced.add(batch.keys.queue)
-            try:
-                answer = await self.execute(batch.command())
-            except ConnectionFailed as error:
-                raise batch.unknown(error) from error
+            answer = await self._create(batch)
             for entry, word in zip(batch.entries, answer[1:], strict=True):
                 job = job_of(entry, answer[0], word)
                 jobs[entry.id] = job if job.created else await self._holder(job)
@@ -236,13 +259,7 @@ class Deck(TaskDecorators):
         entries = [entry_of(call, self.settings) for call in found]
         jobs: dict[str, Job[Any]] = {}
         for batch in Batch.split(entries, self.keys, self.settings.max_size):
-            if batch.keys.queue not in self._announced:
-                self.call_sync("SADD", self.shared.queues, batch.keys.queue)
-                self._announced.add(batch.keys.queue)
-            try:
-                answer = self.execute_sync(batch.command())
-            except ConnectionFailed as error:
-                raise batch.unknown(error) from error
+            answer = self._create_sync(batch)
             for entry, word in zip(batch.entries, answer[1:], strict=True):
                 job = job_of(entry, answer[0], word)
                 jobs[entry.id] = job if job.created else self._holder_sync(job)

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from qdeck import queue as verbs
 from qdeck.errors import QdeckError
 from qdeck.execute import LOST, TIMEOUT, Run
+from qdeck.lane import SyncLane
 from qdeck.outcome import Failed, simple
 from qdeck.scripts import run_sync
 
@@ -67,7 +68,7 @@ class Heart:
         return silent if silent > max(2 * self._interval, 1.0) else 0.0
 
     def _live(self) -> None:
-        client: Any = None
+        lane: SyncLane | None = None
         next_beat = 0.0
         control = self._deck.shared.control(self._worker.id)
         while not self._stop.is_set():
@@ -80,12 +81,12 @@ class Heart:
                     next_beat = now + self._interval
                 if self.stuck_for:
                     self._settle_overdue()
-                if client is None:
-                    client = self._deck.connector.blocking_sync_client(self._interval)
+                if lane is None:
+                    lane = self._deck.connector.new_sync_lane(self._interval)
                 wait = max(min(next_beat - time.monotonic(), self._interval), 0.02)
                 if self.stuck_for:
                     wait = min(wait, 1.0)
-                found = client.blpop([control], timeout=wait)
+                found = lane.call("BLPOP", control, f"{wait:.3f}")
                 if found is not None:
                     self._obey(found[1].decode("utf-8", "replace"))
             except Exception as error:
@@ -98,10 +99,10 @@ class Heart:
                         _say(self._deck, error),
                         exc_info=surprise,
                     )
-                _close(client)
-                client, next_beat = None, 0.0
+                _close(lane)
+                lane, next_beat = None, 0.0
                 self._stop.wait(min(self._interval, 1.0))
-        _close(client)
+        _close(lane)
 
     def _answer(self) -> None:
         self._pulse = time.monotonic()
@@ -194,10 +195,10 @@ class Heart:
         return "".join(traceback.format_stack(frame)) if frame is not None else "(no stack)"
 
 
-def _close(client: Any) -> None:
-    if client is not None:
+def _close(lane: SyncLane | None) -> None:
+    if lane is not None:
         try:
-            client.close()
+            lane.close()
         except _ERRORS as error:
             _log.debug("closing a connection: %s", error)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from qdeck.errors import ConnectionFailed
+from qdeck.errors import ConnectionFailed, NotDurable, QdeckError
 from qdeck.job import Job, State, from_ms, new_id
 from qdeck.keys import QueueKeys
 from qdeck.queue import CHUNK, enqueue
@@ -130,13 +130,27 @@ class Batch:
             args += (entry.id, entry.packed)
         return enqueue(self.keys, self.max_size, args)
 
-    def unknown(self, error: ConnectionFailed) -> ConnectionFailed:
+    def unknown(self, error: QdeckError) -> QdeckError:
         """Return the error of a call that may or may not have reached the server."""
+        if not isinstance(error, ConnectionFailed):
+            return error
         first = self.entries[0].id
         what = f"job {first}" if len(self.entries) == 1 else f"{len(self.entries)} jobs"
         return ConnectionFailed(
             f"outcome unknown: {what} may or may not be in queue {self.keys.queue}: {error}",
             job_id=first,
+        )
+
+    def not_durable(self, answer: list[Any], why: str) -> NotDurable:
+        """Return the error of a write that exists, but not as safely as was asked for."""
+        jobs = [
+            job_of(entry, answer[0], word)
+            for entry, word in zip(self.entries, answer[1:], strict=True)
+        ]
+        what = f"job {jobs[0].id} exists" if len(jobs) == 1 else f"{len(jobs)} jobs exist"
+        return NotDurable(
+            f"{what} in queue {self.keys.queue}, but {why}; it is not lost unless the server is",
+            job=jobs[0] if len(jobs) == 1 else jobs,
         )
 
     @staticmethod
