@@ -24,7 +24,7 @@ from rich.console import Console
 from textual import constants, events
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
-from textual.app import App
+from textual.app import App, _PrintCapture
 from textual.color import Color
 from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import Monochrome, NoColor
@@ -140,6 +140,14 @@ class ConsoleDriver(LinuxDriver):
                     pass
 
 
+class Printed(_PrintCapture):
+    """What Python code prints. It has the descriptor that multiprocessing hands to its children."""
+
+    def fileno(self) -> int:
+        """Return the standard descriptor, which is not the terminal while that is taken."""
+        return 2 if self.stderr else 1
+
+
 class TerminalMixin(App[None]):
     """An app on a taken terminal. `terminal` None (in tests) leaves everything to Textual.
 
@@ -159,6 +167,8 @@ class TerminalMixin(App[None]):
         if terminal is not None:
             options["driver_class"] = ConsoleDriver
         super().__init__(*arguments, **options)
+        self._capture_stdout = Printed(self, stderr=False)
+        self._capture_stderr = Printed(self, stderr=True)
         if self.no_color:
             self.remove_colour()
 
