@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -44,18 +45,19 @@ _WATCH = 'trap "" INT; "$@" & echo $!; read -r _; kill -KILL $! 2>/dev/null; wai
 
 
 def free_port() -> int:
-    """Returns a TCP port that is free now, low enough for a cluster's bus port above it."""
+    """Returns a TCP port that is free now, as is the one 10000 above, a cluster's bus.
+
+    Both lie below the range that the system hands out to outgoing connections.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 55_000:
-            return port
-        with socket.socket() as probe:
-            low = 20_000 + (port + os.getpid() * 7) % 12_000
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", low))
-                return low
+        port = random.randrange(10_000, 22_000)
+        try:
+            for one in (port, port + 10_000):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", one))
+        except OSError:
+            continue
+        return port
 
 
 def wait_until(what: Callable[[], bool], *, patience: float = 60.0, pause: float = 0.01) -> None:
@@ -79,6 +81,10 @@ async def finish(connector: Connector) -> None:
     await asyncio.to_thread(connector.close)
 
 
+class AddressTaken(AssertionError):
+    """Somebody took the port between choosing and using it."""
+
+
 class Server:
     """One server process; it can be killed and started again on the same address and data."""
 
@@ -98,7 +104,15 @@ class Server:
         self._sentinel = sentinel
         self._options = dict(options or {})
         self._shell: subprocess.Popen[bytes] | None = None
-        self.start()
+        for again in range(5):
+            try:
+                self.start()
+            except AddressTaken:
+                if again == 4:
+                    raise
+                self.port = free_port()
+            else:
+                break
 
     @property
     def url(self) -> str:
@@ -132,12 +146,22 @@ class Server:
         assert self._shell.stdout is not None
         self.pid = int(self._shell.stdout.readline())
         try:
-            wait_until(self.answers)
-        except AssertionError:
-            log = self.folder / "log"
-            said = log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"
-            self.close()
-            raise AssertionError(f"the server did not start: {said}") from None
+            wait_until(self._settled)
+        except BaseException:
+            self._reap()
+            raise
+        if not self.answers() or int(self.info()["process_id"]) != self.pid:
+            said = self._log()[-2000:]
+            self._reap()
+            (self.folder / "log").unlink(missing_ok=True)
+            raise AddressTaken(f"the server did not start: {said}")
+
+    def _log(self) -> str:
+        log = self.folder / "log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def _settled(self) -> bool:
+        return self.answers() or "Failed listening" in self._log()
 
     def answers(self) -> bool:
         """Whether it answers a PING now."""

