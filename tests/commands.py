@@ -15,6 +15,7 @@ __all__ = ["APP", "Program"]
 #: An app of a user, kept in a file of its own.
 APP = """
 import os
+import time
 
 from qdeck import Context, Deck, Task
 
@@ -36,6 +37,7 @@ def talk(ctx: Context, lines: int) -> int:
     for number in range(lines):
         ctx.log.info("line %d of %d", number, lines)
     ctx.progress(50, "half way")
+    time.sleep(0.5)
     print("said it")
     return lines
 
