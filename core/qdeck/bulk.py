@@ -38,7 +38,7 @@ LIFE: Final = 900
 #: Scripts of one freeze in flight at a time.
 _WIDTH: Final = 4
 SAMPLES: Final = 5
-_FIELDS: Final = ("state", "verb", "total", "done", "ok", "skipped", "actor", "created")
+_FIELDS: Final = ("state", "verb", "total", "done", "ok", "skipped", "actor", "created", "states")
 
 
 class Frozen:
@@ -48,6 +48,7 @@ class Frozen:
         self.reader, self.verb, self.actor = reader, verb, actor
         self.operation = new_id()
         self.totals: dict[str, int] = {}
+        self.states: set[str] = set()
         self.expires: float = 0.0
         self.samples: list[Hit] = []
 
@@ -69,8 +70,21 @@ class Frozen:
         """How many jobs are frozen over all queues."""
         return sum(self.totals.values())
 
-    def draft(self, samples: tuple[JobRow, ...]) -> Draft:
-        """Return the draft as its caller sees it."""
+    async def draft(self, samples: tuple[JobRow, ...]) -> Draft:
+        """Note the states that the jobs were frozen in, and return the draft as its caller sees
+        it.
+
+        A job that is in another state by then is skipped.
+        """
+        prefix, states = self.reader.deck.settings.prefix, " ".join(sorted(self.states))
+        self.reader.refuse(
+            await self.reader.read(
+                [
+                    ("HSET", queue_keys(prefix, each).operation(self.operation), "states", states)
+                    for each in self.totals
+                ]
+            )
+        )
         name = " ".join((self.operation, *sorted(self.totals)))
         return Draft(name, self.verb, self.total, samples, at_ms(self.expires))
 
@@ -89,6 +103,7 @@ async def freeze_refs(frozen: Frozen, refs: Iterable[JobRef]) -> None:
 async def freeze_hits(frozen: Frozen, hits: Sequence[Hit]) -> None:
     """Freeze jobs found in a set, at most `CHUNK`."""
     frozen.show(hits)
+    frozen.states |= {hit.state for hit in hits}
     queues: dict[str, list[str]] = defaultdict(list)
     for hit in hits:
         queues[hit.queue].append(hit.id)
@@ -125,6 +140,7 @@ async def freeze_sources(frozen: Frozen, sources: Sequence[Source]) -> None:
     )
     for i, source in enumerate(sources):
         frozen.show(source.hits(replies[len(sources) + i]))
+        frozen.states.add(source.state)
         ranks = range(0, count(replies[i]) or 0, CHUNK)
         for at in range(0, len(ranks), _WIDTH):
             await asyncio.gather(
@@ -158,6 +174,7 @@ async def advance(reader: Reader, operation_id: str) -> Operation:
                     text(fields["verb"]),
                     text(fields["actor"]),
                     operation,
+                    text(fields["states"]),
                 )
             )
             for queue, fields in found.items()

@@ -87,7 +87,7 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
     more = dict(zip(_MORE, run_fields[len(RUN_FIELDS) :], strict=False))
     reason = text(dict(zip(RUN_FIELDS, run_fields, strict=False)).get("reason"))
     if record is None:
-        reason = reason or (UNREADABLE if raw else MISSING)
+        reason = reason or (MISSING if raw is None else UNREADABLE)
     crashes = number(more.get("crashes"))
     detail = JobDetail(
         row_of(hit, record, run_fields[: len(RUN_FIELDS)], error, retries),
@@ -174,16 +174,20 @@ class Follower:
     async def _wait(self, ref: JobRef, after: str) -> None:
         connector = self._reader.deck.connector
         keys = queue_keys(self._reader.deck.settings.prefix, ref.queue)
-        if self._waiting or connector.cluster:
+        if self._waiting:
             await asyncio.sleep(0.25)
             return
         self._waiting = True
         try:
             if self._lane is None or self._loop is not asyncio.get_running_loop():
-                self._lane, self._loop = connector.new_lane(), asyncio.get_running_loop()
+                self._lane, self._loop = connector.new_lane(1.0), asyncio.get_running_loop()
             await self._lane.call_many(
                 [("XREAD", "COUNT", 1, "BLOCK", 1000, "STREAMS", keys.log(ref.id), after)]
             )
+        except asyncio.CancelledError:
+            # The server still waits: the next read needs another connection.
+            await self.close()
+            raise
         except Exception as error:
             raise in_words(self._reader.deck, error) from error
         finally:

@@ -104,7 +104,7 @@ async def read_rows(
     for hit, seen, head, run, error in read:
         record, reason = seen.record if seen else None, ""
         if record is None:
-            reason = UNREADABLE if isinstance(head, bytes) and head else MISSING
+            reason = MISSING if head in (b"", None) else UNREADABLE
         elif (hit.queue, hit.id) in tail:
             record = _with_tail(record, tail[hit.queue, hit.id])
         row = row_of(hit, record, items(run), error, default_retries, reason)

@@ -64,14 +64,14 @@ class Operator:
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:
-        self._reader = Reader(deck)
+        self.reader = Reader(deck)
         self._deck = deck
         self._actor = actor or "@".join(whoami())
         self._read_only = read_only
-        self._overview = Overview(self._reader)
-        self._status = Status(self._reader, self._overview)
-        self._pages = Pages(self._reader, self._overview)
-        self._follower = detail.Follower(self._reader)
+        self._overview = Overview(self.reader)
+        self._status = Status(self.reader, self._overview)
+        self._pages = Pages(self.reader, self._overview)
+        self._follower = detail.Follower(self.reader)
 
     @property
     def label(self) -> str:
@@ -108,11 +108,11 @@ class Operator:
 
     async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
         """Return the tasks of one queue, worst first."""
-        return await read_tasks(self._reader, self._overview, self._keys(queue))
+        return await read_tasks(self.reader, self._overview, self._keys(queue))
 
     async def errors(self, queue: str | None = None) -> ErrorGroups:
         """Return the groups of dead jobs, largest first."""
-        return await read_groups(self._reader, await self._names(queue))
+        return await read_groups(self.reader, await self._names(queue))
 
     async def group(self, group: ErrorGroup, window: Window) -> Page:
         """Return the dead jobs of one group, newest first."""
@@ -123,11 +123,11 @@ class Operator:
     async def job(self, ref: JobRef) -> JobDetail | None:
         """Return one job; None when there is no record of it."""
         self._keys(ref.queue)
-        return await detail.read_job(self._reader, ref, self._deck.settings.max_retries)
+        return await detail.read_job(self.reader, ref, self._deck.settings.max_retries)
 
     async def find(self, job_id: str) -> JobRef | None:
         """Return the reference of a job given its id; None when unknown."""
-        return await detail.find_job(self._reader, await self._names(None), job_id)
+        return await detail.find_job(self.reader, await self._names(None), job_id)
 
     async def log(
         self, ref: JobRef, after: str = "", follow: bool = False, limit: int = 1000
@@ -138,11 +138,11 @@ class Operator:
 
     async def workers(self) -> tuple[WorkerRow, ...]:
         """Return the workers that are alive or were within the last 24 h, lost ones first."""
-        return await read_workers(self._reader)
+        return await read_workers(self.reader)
 
     async def operations(self) -> tuple[Operation, ...]:
         """Return the bulk operations on record, newest first."""
-        return await bulk.list_operations(self._reader, await self._names(None))
+        return await bulk.list_operations(self.reader, await self._names(None))
 
     def actions(self, target: Target) -> Mapping[Action, Permission]:
         """Return the actions that make sense on a target, each allowed or denied, and why."""
@@ -177,7 +177,7 @@ class Operator:
     async def start(self, draft: Draft) -> Operation:
         """Start a draft; raises Denied where it has expired."""
         self._write(f"start of {draft.verb}")
-        return await bulk.start(self._reader, draft, self._actor)
+        return await bulk.start(self.reader, draft, self._actor)
 
     async def advance(self, operation_id: str, queue: str) -> Operation:
         """Do one bounded step of a started operation and return how far it is.
@@ -185,12 +185,12 @@ class Operator:
         The id names its queues; `queue` is only for show.
         """
         self._write("advance")
-        return await bulk.advance(self._reader, operation_id)
+        return await bulk.advance(self.reader, operation_id)
 
     async def discard(self, draft: Draft) -> None:
         """Forget a draft that nothing has started."""
         self._write("discard")
-        await bulk.discard(self._reader, draft.id)
+        await bulk.discard(self.reader, draft.id)
 
     async def quiet(self, worker: str) -> Outcome:
         """Ask a worker to claim nothing more."""
@@ -225,13 +225,13 @@ class Operator:
             return [self._keys(queue).queue]
         if self._overview.facts and self._status.fresh:
             return list(self._overview.facts)
-        found = await self._reader.one("SMEMBERS", self._deck.shared.queues)
+        found = await self.reader.one("SMEMBERS", self._deck.shared.queues)
         return sorted(text(name) for name in found)
 
     async def _known(self, queue: str, task: str | None) -> QueueKeys:
         """Return the keys of a queue; raises Denied where it, or the task, was never seen."""
         keys = self._keys(queue)
-        is_queue, in_queue, anywhere = await self._reader.read(
+        is_queue, in_queue, anywhere = await self.reader.read(
             [
                 ("SISMEMBER", self._deck.shared.queues, queue),
                 ("HEXISTS", keys.tasks, f"index:{task}"),
@@ -247,7 +247,7 @@ class Operator:
     async def _pause(self, queue: str, task: str | None, on: bool) -> Outcome:
         self._write("pause" if on else "resume")
         keys = await self._known(queue, task)
-        changed = await self._reader.run(verbs.pause(keys, on, self._actor, task or ""))
+        changed = await self.reader.run(verbs.pause(keys, on, self._actor, task or ""))
         name = f"{task} in {queue}" if task else queue
         done, was = ("paused", "paused") if on else ("resumed", "not paused")
         return Outcome(f"{done} {name}" if changed else f"{name} was {was} already", int(changed))
@@ -261,9 +261,9 @@ class Operator:
         for queue, ids in queues.items():
             for i in range(0, len(ids), CHUNK):
                 command = verbs.move(self._keys(queue), verb, self._actor, ids[i : i + CHUNK])
-                moved = verbs.read_moved(await self._reader.run(command))
+                moved = verbs.read_moved(await self.reader.run(command))
                 asked = [each for each in moved if each.outcome == "requested"]
-                await self._reader.read(
+                await self.reader.read(
                     [
                         ("RPUSH", self._deck.shared.control(each.owner), f"cancel {each.id}")
                         for each in asked
@@ -283,7 +283,7 @@ class Operator:
 
     async def _freeze(self, verb: Action, what: Sequence[JobRef] | Selection) -> Draft:
         self._write(verb)
-        frozen = bulk.Frozen(self._reader, verb, self._actor)
+        frozen = bulk.Frozen(self.reader, verb, self._actor)
         if isinstance(what, Selection):
             if State(what.state) not in MOVES[verb][0]:
                 raise Denied(f"{verb} refused: {what.state} jobs cannot be {_PAST[verb]}")
@@ -293,17 +293,17 @@ class Operator:
             for ref in what:
                 self._keys(ref.queue)
             await bulk.freeze_refs(frozen, what)
-        return frozen.draft(await self._pages.rows(frozen.samples))
+        return await frozen.draft(await self._pages.rows(frozen.samples))
 
     async def _command(self, worker: str, word: str, said: str) -> Outcome:
         self._write(word)
         shared = self._deck.shared
-        alive = await self._reader.one("EXISTS", shared.worker(worker))
+        alive = await self.reader.one("EXISTS", shared.worker(worker))
         if not alive:
             raise Denied(f"there is no worker {worker!r} any more; nothing was asked")
         key = shared.control(worker)
         commands: list[tuple[str | int, ...]] = [("RPUSH", key, word), ("EXPIRE", key, 86400)]
-        self._reader.refuse(await self._reader.read(commands))
+        self.reader.refuse(await self.reader.read(commands))
         return Outcome(said.format(worker), 1)
 
 

@@ -6,6 +6,7 @@ snapshot costs two round trips; one more when a queue or a paused task is new.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from qdeck.reader import Reader, at_ms, count, in_words, items, number, text
 from qdeck.stats import (
     BASE,
     NOTHING,
+    OF_TASK,
     Tally,
     fields_of,
     forecast,
@@ -85,7 +87,9 @@ class Overview:
         self._reader = reader
         self._prefix = reader.deck.settings.prefix
         self._ahead_ms = 0.0
+        self._lock = asyncio.Lock()
         self.facts: dict[str, Facts] = {}
+        self.failure: str | None = None
 
     def now_ms(self) -> float:
         """Return the server's clock, as far as it was heard."""
@@ -94,18 +98,24 @@ class Overview:
     async def read(self, more: Sequence[Sequence[Any]]) -> list[Any]:
         """Read all queues and return the replies to the other commands given.
 
-        Raises Denied when the queues cannot be listed.
+        Where the queues cannot be listed, `failure` says why.
         """
+        async with self._lock:
+            return await self._read(more)
+
+    async def _read(self, more: Sequence[Sequence[Any]]) -> list[Any]:
         known = list(self.facts.values())
         parts = [self._first(facts) for facts in known]
         names, clock, *replies = await self._reader.read(
             [("SMEMBERS", self._reader.deck.shared.queues), ("TIME",), *more, *flat(parts)]
         )
-        if isinstance(names, BaseException):
-            raise in_words(self._reader.deck, names) from names
         heard = server_ms(clock)
         self._ahead_ms = 0.0 if heard is None else heard - time.time() * 1000
         others, replies = replies[: len(more)], replies[len(more) :]
+        self.failure = None
+        if isinstance(names, BaseException):
+            self.failure = str(in_words(self._reader.deck, names))
+            return others
         stale = self._take_first(known, parts, replies)
         await self._follow(sorted(text(name) for name in names))
         await self._heads(stale)
@@ -210,7 +220,9 @@ class Overview:
         for command, reply in pairs:
             kind, _, digits = str(command[1]).removeprefix(facts.keys.tag).partition(":")
             if kind == "m":
-                facts.minutes[int(digits)] = tally(facts.tasks, reply)
+                # What was asked for tells: names may have come since.
+                tasks = [str(name)[3:] for name in command[2 + len(BASE) :: len(OF_TASK)]]
+                facts.minutes[int(digits)] = tally(tasks, reply)
             elif kind == "h":
                 facts.hours[int(digits)] = tally((), reply)
         last = int(self.now_ms() // 60000)

@@ -1,12 +1,13 @@
 """The verbs of one queue as commands, and what their answers mean.
 
-Every function here is pure: it makes a `Command` or reads an answer. Who sends it, and how often, is
-the caller's business.
+Every function here is pure: it makes a `Command` or reads an answer. Who sends it, and how often,
+is the caller's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -171,19 +172,28 @@ def append_logs(keys: QueueKeys, parts: Sequence[bytes]) -> Command:
 
 def move(keys: QueueKeys, verb: str, actor: str, ids: Sequence[str]) -> Command:
     """Do an operator's verb to named jobs, at most `CHUNK`."""
-    return _move(keys, verb, actor, "", CHUNK, ids)
+    return _move(keys, verb, actor, "", CHUNK, ids, MOVES[verb][0])
 
 
-def advance(keys: QueueKeys, verb: str, actor: str, operation: str) -> Command:
-    """Do one step of a bulk operation."""
-    return _move(keys, verb, actor, operation, 200, ())
+def advance(keys: QueueKeys, verb: str, actor: str, operation: str, states: str = "") -> Command:
+    """Do one step of a bulk operation; `states` are those its jobs were frozen in (joined by
+    spaces, none: all that the verb allows).
+    """
+    known = MOVES[verb][0] & set(states.split()) if states else MOVES[verb][0]
+    return _move(keys, verb, actor, operation, 200, (), known)
 
 
 def _move(
-    keys: QueueKeys, verb: str, actor: str, operation: str, most: int, ids: Sequence[str]
+    keys: QueueKeys,
+    verb: str,
+    actor: str,
+    operation: str,
+    most: int,
+    ids: Sequence[str],
+    states: AbstractSet[str],
 ) -> Command:
     k = keys
-    allowed = " ".join(sorted(MOVES[verb][0]))
+    allowed = " ".join(sorted(states))
     return Command(
         script("move"),
         (
@@ -228,7 +238,7 @@ def freeze(
     life: int,
     ids: Sequence[str] = (),
 ) -> Command:
-    """Add named ids, or up to `CHUNK` of a set from a rank on, to a draft that lives so long (s)."""
+    """Add named ids, or up to `CHUNK` of a set from a rank on, to a draft that lives `life` s."""
     return Command(
         script("freeze"),
         (source, keys.ops),

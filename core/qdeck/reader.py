@@ -29,11 +29,15 @@ _PATIENCE: Final = 5.0
 
 
 class Reader:
-    """Sends commands over the lane of a deck and the running loop."""
+    """Sends commands over the lane of a deck and the running loop.
+
+    `rtt_s` is what the last read took, `trips` how many reads there were.
+    """
 
     def __init__(self, deck: Deck) -> None:
         self.deck = deck
         self.rtt_s = 0.0
+        self.trips = 0
 
     async def read(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Return the replies to commands sent together, errors of single ones as values.
@@ -53,6 +57,7 @@ class Reader:
                 await asyncio.sleep(0.05)
                 started = time.monotonic()
                 replies = await self._send(commands)
+            self.trips += 1
             self.rtt_s = time.monotonic() - started
         except (QdeckError, *_SERVER_ERRORS) as error:
             raise in_words(self.deck, error) from error

@@ -15,6 +15,7 @@ from typing import Any, Final
 __all__ = [
     "BASE",
     "NOTHING",
+    "OF_TASK",
     "Histograms",
     "Tally",
     "failure_share",

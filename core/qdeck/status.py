@@ -71,8 +71,12 @@ class Status:
             for name, reply in zip(crew, records, strict=True)
             if name in self._crew
         ]
+        at = datetime.fromtimestamp(now / 1000, UTC)
+        if overview.failure is not None:
+            failed = Failure(overview.failure)
+            return Snapshot(at, self._reader.rtt_s, failed, server, failed)
         return Snapshot(
-            datetime.fromtimestamp(now / 1000, UTC),
+            at,
             self._reader.rtt_s,
             queues,
             server,
