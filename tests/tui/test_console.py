@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.tui.desk import running
+from tests.tui.stage import running
 from tests.tui.twin import START, Twin, filled
 
 from qdeck.admin import JobRef, JobRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.tui.desk import running
+from tests.tui.stage import running
 from tests.tui.twin import filled
 
 from qdeck.admin import QueueRow, TaskRow
