@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import cast
 
 from qdeck_tui.local import Closing
-from qdeck_tui.look import choose, names
+from qdeck_tui.look import choose, load_others
 from qdeck_tui.screens.base import Console, View
 from qdeck_tui.shell import Shell, local_zone
 from qdeck_tui.widgets.listing import Listing
@@ -148,7 +148,8 @@ class Commands(Shell):
 
     def theme_names(self) -> tuple[str, ...]:
         """Return the names of the themes."""
-        return names(self)
+        load_others(self, self.options)
+        return self.own_themes
 
     def choose_theme(self, name: str) -> None:
         """Put a theme on and keep the choice."""

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from textual.app import App
+
+from qdeck_tui.themes import load_theme, load_themes
+
 if TYPE_CHECKING:
     from qdeck_tui.options import Options
     from qdeck_tui.shell import Shell
 
-__all__ = ["begin_theme", "choose", "names"]
+__all__ = ["begin_theme", "choose", "load_others"]
 
 FIRST = "dark"
 
 
 def begin_theme(app: Shell, options: Options) -> tuple[str, ...]:
-    """Register the themes and put the wanted one on; return sentences about what is wrong."""
-    from qdeck_tui.themes import load_themes
+    """Put the wanted theme on before anything is drawn, reading no other; return what is wrong.
 
+    Setting it before the app runs saves reading all styles a second time.
+    """
+    theme = load_theme(options.theme, options.themes)
+    notices: tuple[str, ...] = ()
+    if theme is None:
+        notices = (f"there is no theme {options.theme!r} that can be used; :theme lists them",)
+        theme = load_theme(FIRST)
+    if theme is not None:
+        app.register_theme(theme)
+        app.set_reactive(App.theme, theme.name)
+    app.use_variables()
+    return notices
+
+
+def load_others(app: Shell, options: Options) -> tuple[str, ...]:
+    """Read all themes, once; return sentences about files that are none."""
+    if app.own_themes:
+        return ()
     found = load_themes(options.themes)
-    notices = list(found.notices)
     for theme in found.themes.values():
         app.register_theme(theme)
     app.own_themes = tuple(found.themes)
-    wanted = options.theme
-    if wanted not in found.themes:
-        notices.append(f"there is no theme {wanted!r}; known are {', '.join(found.themes)}")
-        wanted = FIRST if FIRST in found.themes else next(iter(found.themes), app.theme)
-    app.theme = wanted
-    app.repaint_theme()
-    return tuple(notices)
-
-
-def names(app: Shell) -> tuple[str, ...]:
-    """Return the names of the themes that can be chosen."""
-    return app.own_themes
+    return found.notices
 
 
 def choose(app: Shell, name: str) -> str:

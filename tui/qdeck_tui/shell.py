@@ -20,6 +20,7 @@ from qdeck_tui.delta import DeltaMixin
 from qdeck_tui.dispatch import Dispatch, Typing, show_key
 from qdeck_tui.driver import TerminalMixin
 from qdeck_tui.format import age, clock, safe
+from qdeck_tui.look import begin_theme
 from qdeck_tui.palette import Palette
 from qdeck_tui.poller import LogRead, Poller, Refreshed
 from qdeck_tui.screens.base import View
@@ -79,6 +80,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.show_cursor = options.plain
         self.read_only = options.read_only
         self.last_printable = -1.0
+        self._variables: dict[str, str] = {}
         self.own_themes: tuple[str, ...] = ()
         self.last_start: StartRequest | None = options.start
         self.too_small = False
@@ -88,7 +90,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.poller = Poller(open_admin, self.post_message, options.every)
         rows, refused = remap(ROWS, options.keys)
         clashes = tuple(f"keys: {k!r} is both {a.id} and {b.id}" for a, b, k in conflicts(rows))
-        self.notices = (*options.notices, *refused, *clashes)
+        self.notices = (*options.notices, *refused, *clashes, *begin_theme(self, options))
         self.dispatch = Dispatch(rows, self)
         self.verbs = Verbs(self)
         self.sheet: Sheet | None = None
@@ -107,12 +109,25 @@ class Shell(DeltaMixin, TerminalMixin):
     # Textual
 
     def on_mount(self) -> None:
-        """Choose the theme; the first paint comes before anything is read."""
-        from qdeck_tui.look import begin_theme
-
-        self.notices += begin_theme(self, self.options)
+        """Begin once the first screen is painted, which comes before anything is read."""
         self.set_interval(1.0, self._tick)
         self.call_after_refresh(self._begin)
+
+    def use_variables(self) -> None:
+        """Let the styles be read with the variables of the current theme."""
+        self._variables = self.get_css_variables()
+        self.stylesheet.set_variables(self._variables)
+        self.palette = Palette(self.current_theme, self.options.colour)
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Read all styles again only where a variable changed: each new screen asks for it."""
+        variables = self.get_css_variables()
+        if variables == self._variables:
+            for screen in self.screen_stack:
+                screen._css_update_count = self._css_update_count
+            return
+        self._variables = variables
+        super().refresh_css(animate)
 
     def _begin(self) -> None:
         self._watch_view()

@@ -17,7 +17,7 @@ from typing import Any
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-__all__ = ["COLOURS", "GROUNDS", "TEXTS", "ThemeSet", "load_themes", "read_theme"]
+__all__ = ["COLOURS", "GROUNDS", "TEXTS", "ThemeSet", "load_theme", "load_themes", "read_theme"]
 
 COLOURS = (
     *("background", "surface", "panel", "foreground", "primary", "secondary"),
@@ -67,6 +67,20 @@ def load_themes(folders: Sequence[Path] = ()) -> ThemeSet:
             if theme is not None:
                 themes[theme.name] = theme
     return ThemeSet(themes, tuple(notices))
+
+
+def load_theme(name: str, folders: Sequence[Path] = ()) -> Theme | None:
+    """Return one theme by name, the last folder first; None where there is none that is right."""
+    if not NAME.fullmatch(name):
+        return None
+    places: list[Any] = [*reversed(folders), files("qdeck_themes")]
+    for place in places:
+        file = place / f"{name}.toml"
+        if file.is_file():
+            found = _load(file, [])
+            if found is not None:
+                return found
+    return None
 
 
 def _load(file: Any, notices: list[str]) -> Theme | None:
