@@ -29,7 +29,7 @@ __all__ = ["FIELDS", "Candidate", "Query", "parse"]
 
 _WORD: Final = re.compile(
     r"""(?P<minus>-?)
-        (?:(?P<field>[A-Za-z_]+(?:\.[^\s:~"']+)?)(?P<sign>[:~]))?
+        (?:(?P<field>[A-Za-z_]+(?:\.[^\s:~"']+)?)(?P<sign>[:~]))?+
         (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"']\S*)?
         (?=\s|$)""",
     re.VERBOSE,
