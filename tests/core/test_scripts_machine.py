@@ -1,0 +1,423 @@
+"""All scripts in random orders on a real server, step by step against a plain Python model."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.core.clocked import START, Bench
+from tests.core.model import ALLOWED, FINISHED, Job, Queue
+from tests.servers import Server, settings_for
+
+from qdeck import queue as verbs
+from qdeck.errors import QueueFull, WrongState
+from qdeck.keys import queue_keys
+from qdeck.record import Body, Settle, encode_body
+
+LEASE = 15_000
+RETRIES = 1
+TASKS = ["hash", "mail", "report"]
+STATES = {
+    "pending": "ready",
+    "scheduled": "scheduled",
+    "retrying": "retrying",
+    "running": "lease",
+    "completed": "completed",
+    "cancelled": "cancelled",
+    "dead": "dead",
+}
+BODIES = st.builds(
+    Body,
+    task=st.sampled_from(TASKS),
+    payload=st.just("{}"),
+    priority=st.integers(0, 9) | st.just(4),
+    delay=st.sampled_from([0, 0, 0, 1, 900, 30_000]),
+    at=st.sampled_from([0, 0, 0, START + 10_000, 5]),
+    expires_in=st.sampled_from([0, 0, 0, 1_000, 40_000]),
+    max_retries=st.integers(-1, 3),
+    unique=st.sampled_from(["", "", "", "one", "two"]),
+    unique_for=st.sampled_from([0, 0, 20_000]),
+)
+WORKERS = st.sampled_from(["ann", "bob", "cid"])
+DELAYS = st.sampled_from([0, 1, 1_000, 20_000])
+PICKS = st.lists(st.integers(0, 15), min_size=1, max_size=8)
+
+
+class Machine(RuleBasedStateMachine):
+    """Each rule does one verb on both and compares the answers; the invariants compare the rest."""
+
+    server: Server
+    count = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Machine.count += 1
+        self.client = self.server.client()
+        self.keys = queue_keys(f"m{Machine.count}", "q")
+        self.bench = Bench(self.client, self.keys)
+        self.model = Queue(START)
+        self.ids: list[str] = []
+        self.counters: Counter[str] = Counter()
+        self.repeatable: tuple[Any, ...] | None = None
+        self.entries: list[tuple[str, Body]] = []
+        self.logged: set[str] = set()
+
+    def teardown(self) -> None:
+        self.client.flushall()
+        self.client.close()
+
+    def pick(self, picks: list[int]) -> list[str]:
+        """Return ids, unknown and repeated ones among them."""
+        return [self.ids[-n] if n < len(self.ids) else f"unknown-{n % 2}" for n in picks]
+
+    @initialize(bodies=st.lists(BODIES, min_size=3, max_size=8))
+    def begin(self, bodies: list[Body]) -> None:
+        """Begin with some jobs."""
+        self.add(bodies, 0)
+
+    @rule(bodies=st.lists(BODIES, min_size=1, max_size=4), most=st.sampled_from([0, 0, 0, 4]))
+    def add(self, bodies: list[Body], most: int) -> None:
+        """Enqueue some jobs in one call."""
+        fresh = [f"J{len(self.ids) + n:025d}" for n in range(len(bodies))]
+        entries = list(zip(fresh, bodies, strict=True))
+        if self.send(entries, most):
+            self.ids += fresh
+            self.entries = entries
+
+    @rule(late=st.integers(0, 3), worker=WORKERS)
+    def repeat(self, late: int, worker: str) -> None:
+        """Repeat the last enqueue and claim, as after lost replies, or let a call arrive late."""
+        if late:
+            self.turn(worker, max(self.counters[worker] - late, 0), 3, [])
+        self.send(self.entries, 0)
+        if self.repeatable:
+            self.turn(*self.repeatable)
+
+    def send(self, entries: list[tuple[str, Body]], most: int) -> bool:
+        """Enqueue on both; say whether there was room."""
+        expected = self.model.enqueue(entries, most)
+        flat = [part for job_id, body in entries for part in (job_id, encode_body(body))]
+        command = verbs.enqueue(self.keys, most, flat)
+        if expected is None:
+            with pytest.raises(QueueFull):
+                self.bench.run(command)
+            return False
+        answer = self.bench.run(command)
+        assert [word.decode() for word in answer[1:]] == expected
+        return True
+
+    @rule(
+        worker=WORKERS,
+        want=st.integers(0, 4) | st.just(3),
+        picks=PICKS | st.just([]),
+        data=st.data(),
+    )
+    def work(self, worker: str, want: int, picks: list[int], data: st.DataObject) -> None:
+        """Settle some of a worker's runs and some that it lost, and claim more."""
+        settles = []
+        mine = [job for job in self.model.within("running") if job.owner == worker]
+        others = [job for job in self.model.jobs.values() if job.fence]
+        for n in picks:
+            pool = others if n % 5 == 1 else mine
+            if pool:
+                job = pool[n % len(pool)]
+                fence = job.fence - (1 if n == 13 else 0)
+                settles.append(data.draw(self.outcomes(job, fence)))
+        self.counters[worker] += 1
+        self.turn(worker, self.counters[worker], want, settles)
+
+    @rule(worker=WORKERS, kind=st.sampled_from("cffsbu"), want=st.integers(0, 4), data=st.data())
+    def finish(self, worker: str, kind: str, want: int, data: st.DataObject) -> None:
+        """End all runs of a worker alike and claim more."""
+        mine = [job for job in self.model.within("running") if job.owner == worker]
+        settles = [data.draw(self.outcomes(job, job.fence, kind)) for job in mine]
+        self.counters[worker] += 1
+        self.turn(worker, self.counters[worker], want, settles)
+
+    @rule(worker=WORKERS, delay=st.sampled_from([0, 1_000]))
+    def fail(self, worker: str, delay: int) -> None:
+        """Claim, fail what was claimed, wait until it is due again."""
+        self.counters[worker] += 2
+        self.turn(worker, self.counters[worker] - 1, 3, [])
+        mine = [job for job in self.model.within("running") if job.owner == worker]
+        error = ("KeyError", "gone", "trace", "fail")
+        settles = [
+            Settle(job.id, job.fence, "f", job.body.task, 2.0, delay, RETRIES, None, *error)
+            for job in mine
+        ]
+        self.turn(worker, self.counters[worker], 0, settles)
+        self.wait(1_000)
+        self.tend()
+
+    @staticmethod
+    def outcomes(job: Job, fence: int, kinds: str = "cfsbu") -> st.SearchStrategy[Settle]:
+        """Return every way in which a run may end that is of these kinds."""
+        task = job.body.task
+        error = ("ValueError", "bad", "trace")
+        grace = st.sampled_from([0, 5_000, 600_000])
+
+        def made(kind: str, value: Any, final: str | None = None) -> Settle:
+            group = f"{kind}-{task}"
+            return Settle(job.id, fence, kind, task, 1.5, value, RETRIES, final, *error, group)
+
+        ways = {
+            "c": st.just(made("c", "3")),
+            "f": st.builds(made, st.just("f"), DELAYS, st.sampled_from([None, None, "discarded"])),
+            "s": DELAYS.map(lambda delay: made("s", delay)),
+            "b": st.just(made("b", None)),
+            "u": grace.map(lambda ms: made("u", ms)),
+        }
+        return st.one_of(*(ways[kind] for kind in kinds))
+
+    def turn(self, worker: str, counter: int, want: int, settles: list[Settle]) -> None:
+        """Settle and claim on both."""
+        alive = {job.id: job.fence for job in self.model.within("running")}
+        expected = self.model.work(worker, counter, want, LEASE, settles)
+        answer = self.bench.run(verbs.work(self.keys, worker, counter, want, LEASE / 1000, settles))
+        turn = verbs.read_turn(answer)
+        claimed = [(run.id, run.fence, run.attempt) for run in turn.claimed]
+        assert (turn.settled, claimed, answer[1]) == expected
+        settled = {s.id for s in settles}
+        for job_id, fence, attempt in claimed:
+            job = self.model.jobs[job_id]
+            assert job_id not in alive or job_id in settled or alive[job_id] == fence
+            left = job.body.max_retries if job.body.max_retries >= 0 else RETRIES
+            assert attempt <= left + 1
+        self.repeatable = (worker, counter, want, settles)
+
+    @rule(worker=WORKERS, picks=PICKS, lines=st.integers(1, 30))
+    def speak(self, worker: str, picks: list[int], lines: int) -> None:
+        """Renew a worker's leases and some that it does not have; report; write logs."""
+        known, ids = self.model.jobs, self.pick(picks)
+        runs = [(job.id, job.fence) for job in self.model.within("running") if job.owner == worker]
+        self.beat([*runs, *((job_id, 1) for job_id in ids)])
+        reports = [(i, known[i].fence if i in known else 1, 5.0, "m") for i in ids]
+        live = [i for i in ids if i in known and known[i].state == "running"]
+        assert self.bench.run(verbs.progress(self.keys, reports)) == len(live)
+        text = [20, 5, "line" * lines] * lines
+        parts = [msgspec.msgpack.encode([job_id, 1, text]) for job_id in ids]
+        stored = sum(lines for i in ids if self.client.exists(self.keys.run(i)))
+        assert self.bench.run(verbs.append_logs(self.keys, parts)) == stored
+
+    def beat(self, runs: list[tuple[str, int]]) -> None:
+        """Renew leases on both."""
+        expected = self.model.beat(LEASE, runs)
+        answer = self.bench.run(verbs.beat(self.keys, LEASE / 1000, runs))
+        assert [word.decode() for word in answer] == expected
+
+    @rule(ms=st.sampled_from([1, 900, 4_000, 8_000, 15_000, 31_000, 61_000, 700_000]))
+    def wait(self, ms: int) -> None:
+        """Let time pass."""
+        for name in [k for k, v in self.model.last.items() if v[0] + 60_000 <= self.model.now + ms]:
+            self.client.delete(self.keys.last(name))
+        self.model.advance(ms)
+        self.bench.advance(ms)
+
+    @rule()
+    def tend(self) -> None:
+        """Promote, take back and take out of hold."""
+        answer = self.bench.run(verbs.tend(self.keys, LEASE / 1000, RETRIES))
+        found = (answer[0], answer[1], [job_id.decode() for job_id in answer[3:]])
+        assert found == self.model.tend(LEASE, RETRIES)
+
+    @rule()
+    def lose_leases(self) -> None:
+        """Let every lease end while the server is seen, and tend."""
+        for ms in (5_000, 5_000, 5_000, 1):
+            self.wait(ms)
+            self.beat([])
+        self.tend()
+
+    @rule(verb=st.sampled_from(["cancel", "run_now", "retry", "delete"]), picks=PICKS)
+    def move(self, verb: str, picks: list[int]) -> None:
+        """Do an operator's verb to some jobs."""
+        fitting = [job.id for job in self.model.jobs.values() if job.state in ALLOWED[verb]]
+        ids = self.pick(picks[:2])
+        ids += [fitting[n % len(fitting)] for n in picks[2:] if fitting]
+        answer = verbs.read_moved(self.bench.run(verbs.move(self.keys, verb, "eve", ids)))
+        found = [(moved.id, moved.state, moved.outcome, moved.owner) for moved in answer]
+        assert found == self.model.move(verb, ids)
+
+    @rule(on=st.sampled_from([True, False, False]), task=st.sampled_from(["", *TASKS]))
+    def pause(self, on: bool, task: str) -> None:
+        """Pause or resume the queue or a task."""
+        answer = self.bench.run(verbs.pause(self.keys, on, "eve", task))
+        assert answer == self.model.pause(on, task)
+
+    @rule(most=st.sampled_from([None, None, 2]), rate=st.sampled_from([None, None, None, 2.5]))
+    def limit(self, most: int | None, rate: float | None) -> None:
+        """Set the limits."""
+        self.model.set_limit(most, rate)
+        self.bench.run(verbs.limit(self.keys, most, rate))
+
+    @rule(
+        name=st.sampled_from(["op1", "op2"]),
+        verb=st.sampled_from(["retry", "delete"]),
+        actor=st.sampled_from(["eve", "eve", "max"]),
+        steps=st.integers(1, 3),
+    )
+    def bulk(self, name: str, verb: str, actor: str, steps: int) -> None:
+        """Draft an operation on everything dead, start it, do a step of it."""
+        dead = [job.id for job in self.model.within("dead")]
+        total = self.model.freeze(name, verb, "eve", dead)
+        command = verbs.freeze(self.keys, self.keys.dead, name, verb, "eve", 0, 900)
+        if total is None:
+            with pytest.raises(WrongState):
+                self.bench.run(command)
+        else:
+            assert self.bench.run(command) == [total, len(dead), self.bench.now + 900_000]
+        begun = self.model.start(name, actor) if steps > 1 else None
+        command = verbs.start(self.keys, name, actor)
+        if begun is not None:
+            assert self.step_of(self.bench.run(command)) == begun
+        elif steps > 1:
+            with pytest.raises(WrongState):
+                self.bench.run(command)
+        if steps > 2:
+            stored = self.model.drafts[name].verb
+            answer = self.bench.run(verbs.advance(self.keys, stored, "eve", name))
+            assert self.step_of(answer) == self.model.step(name)
+
+    @staticmethod
+    def step_of(answer: list[Any]) -> tuple[str, int, int, int, int]:
+        """Return a step as the model says it."""
+        step = verbs.read_step(answer)
+        return step.state, step.total, step.done, step.ok, step.skipped
+
+    @rule(keep=st.integers(0, 5), age=st.sampled_from([0, 40, 86_400]))
+    def trim(self, keep: int, age: int) -> None:
+        """Delete finished jobs beyond their retention."""
+        terms = settings_for(
+            "redis://127.0.0.1",
+            keep_completed=age,
+            keep_dead=age,
+            keep_completed_max=keep,
+            keep_dead_max=keep,
+            log_budget=2_000,
+        )
+        trimmed, _ = self.bench.run(verbs.trim(self.keys, terms))
+        assert trimmed == self.model.trim(age * 1000, keep)
+
+    @invariant()
+    def the_server_is_as_the_model(self) -> None:
+        """Compare everything that is kept."""
+        seen = Snapshot(self.client, self.keys, self.ids)
+        seen.check_itself()
+        seen.check(self.model)
+
+
+class Snapshot:
+    """What the server keeps of a queue at one moment."""
+
+    def __init__(self, client: Any, keys: Any, ids: list[str]) -> None:
+        pipe = client.pipeline()
+        for name in STATES.values():
+            pipe.zrange(getattr(keys, name), 0, -1, withscores=True)
+        for task in TASKS:
+            pipe.zrange(keys.held(task), 0, -1, withscores=True)
+        for name in ("tasks", "meta", "totals", "errors"):
+            pipe.hgetall(getattr(keys, name))
+        pipe.zscore(keys.wake, "1")
+        pipe.mget([keys.unique("one"), keys.unique("two")])
+        pipe.zrange(keys.logs, 0, -1)
+        for job_id in ids:
+            pipe.hgetall(keys.run(job_id))
+            pipe.exists(keys.job(job_id))
+            pipe.exists(keys.log(job_id))
+        answers = iter(pipe.execute())
+        self.sets = {state: self._pairs(next(answers)) for state in STATES}
+        self.held = {task: self._pairs(next(answers)) for task in TASKS}
+        self.tasks, self.meta, self.totals, self.groups = (self._map(next(answers)) for _ in "1234")
+        self.marker = next(answers)
+        self.unique = [value and value.decode() for value in next(answers)]
+        self.logs = {job_id.decode() for job_id in next(answers)}
+        self.runs, self.known, self.streams = {}, set(), set()
+        for job_id in ids:
+            self.runs[job_id] = self._map(next(answers))
+            self.known |= {job_id} if next(answers) else set()
+            self.streams |= {job_id} if next(answers) else set()
+        self.client, self.keys = client, keys
+
+    @staticmethod
+    def _pairs(found: list[tuple[bytes, float]]) -> dict[str, float]:
+        return {job_id.decode(): score for job_id, score in found}
+
+    @staticmethod
+    def _map(found: dict[bytes, bytes]) -> dict[str, str]:
+        return {k.decode(): v.decode("utf-8", "replace") for k, v in found.items()}
+
+    def check_itself(self) -> None:
+        """Check what must hold whatever happened."""
+        places: Counter[str] = Counter()
+        for found in (*self.sets.values(), *self.held.values()):
+            places.update(found.keys())
+        assert set(places) == self.known
+        assert set(places.values()) <= {1}, "a job is in two sets"
+        assert sum(map(len, self.held.values())) == int(self.meta.get("held", 0))
+        for state, found in self.sets.items():
+            for job_id in found:
+                run = self.runs[job_id]
+                assert run.get("state", state) == state
+                assert state not in ("running", "completed") or run
+        dead: dict[str, set[str]] = {}
+        for job_id in self.sets["dead"]:
+            dead.setdefault(self.runs[job_id]["fp"], set()).add(job_id)
+        assert set(self.groups) == set(dead)
+        for group, members in dead.items():
+            found = self.client.zrange(self.keys.group(group), 0, -1)
+            assert {job_id.decode() for job_id in found} == members
+        sizes = sum(int(run.get("logb", 0)) for run in self.runs.values())
+        assert sizes == int(self.meta.get("log_bytes", 0))
+        finished = {job_id for state in FINISHED for job_id in self.sets[state]}
+        assert self.logs <= finished
+        assert self.streams & finished <= self.logs
+
+    def check(self, model: Queue) -> None:
+        """Compare with the model."""
+        counts = Counter(job.key for job in model.jobs.values())
+        fields = {k: int(v) for k, v in self.tasks.items() if not k.startswith("index:")}
+        assert {k: v for k, v in fields.items() if v} == dict(counts)
+        for state in STATES:
+            assert self.sets[state] == {job.id: job.score for job in model.within(state)}, state
+        for task in TASKS:
+            held = {j.id: j.score for j in model.jobs.values() if j.held and j.body.task == task}
+            assert self.held[task] == held
+        for job in model.jobs.values():
+            run = self.runs[job.id]
+            assert int(run.get("fence", 0)) == job.fence
+            assert int(run.get("attempt", 0)) == job.attempt
+            assert int(run.get("crashes", 0)) == job.crashes
+            assert ("cancel" in run) == job.cancel
+        assert self.unique == [model.unique.get(name, (None, 0))[0] for name in ("one", "two")]
+        assert {k: int(v) for k, v in self.totals.items()} == dict(model.totals)
+        assert self.marker == model.marker
+        if model.open and model.rate is None:
+            assert self.marker is not None, "a job could start and nobody is told"
+
+
+def test_the_scripts_do_what_the_model_does_in_any_order(unix_valkey: Server) -> None:
+    Machine.server = unix_valkey
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=int(os.environ.get("QDECK_EXAMPLES", "60")),
+            stateful_step_count=int(os.environ.get("QDECK_STEPS", "50")),
+            deadline=None,
+            database=None,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate] if "QDECK_RAW" in os.environ else list(Phase),
+        ),
+    )
