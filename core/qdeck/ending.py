@@ -18,8 +18,11 @@ __all__ = ["leave"]
 def leave(code: int) -> int:
     """Return the exit code, or end the process with it at once if threads would hold it back."""
     here = threading.current_thread()
-    held = [each for each in threading.enumerate() if each is not here and not each.daemon]
-    if held:
+    # Threads of a pool are waited for even as daemons, which they are if a daemon began them.
+    if any(
+        each is not here and (not each.daemon or each.name.startswith("qdeck-job"))
+        for each in threading.enumerate()
+    ):
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
