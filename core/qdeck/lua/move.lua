@@ -58,9 +58,9 @@ end
 local function decode(packed)
   local fine, record = pcall(cmsgpack.unpack, packed or '')
   local body = fine and type(record) == 'table' and record[3]
-  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[10]) ~= 'string'
-    or not (bounded(record[1]) and bounded(body[3]) and bounded(body[11])) then
-    return
+  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[10]) ~= 'string' then return end
+  for _, number in ipairs({ record[1] or '', body[3] or '', body[11] or '' }) do
+    if type(number) ~= 'number' or not bounded(number) then return end
   end
   return body, record
 end

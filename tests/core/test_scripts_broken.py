@@ -1,0 +1,403 @@
+"""Broken data: whatever a record or a key holds, each job stays in exactly one set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+from tests.core.clocked import Bench
+from tests.servers import Server, settings_for
+
+from qdeck import queue as verbs
+from qdeck.errors import SettingsError
+from qdeck.keys import QueueKeys, queue_keys
+from qdeck.record import Body, Settle, encode_body
+from qdeck.scripts import Command
+
+SETS = ["ready", "scheduled", "retrying", "lease", "completed", "cancelled", "dead"]
+LEASE = 15.0
+ERROR = ("ValueError", "bad", "trace", "group")
+FINE, LAST = "A-fine", "Z-fine"
+
+
+class Yard:
+    """A queue with jobs in one state, some of which are to be broken."""
+
+    def __init__(self, client: Any, prefix: str, ids: list[str]) -> None:
+        self.client, self.ids = client, ids
+        self.keys = queue_keys(prefix, "q")
+        self.bench = Bench(client, self.keys)
+        self.run = self.bench.run
+        self.counter = 0
+
+    def enqueue(self, *, delay: int = 0) -> Any:
+        """Create the jobs, each with a unique key of its own."""
+        entries: list[str | bytes] = []
+        for job_id in self.ids:
+            key = f"u-{job_id}"
+            body = Body("mail", "{}", delay=delay, max_retries=1, unique=key, unique_for=1)
+            entries += [job_id, encode_body(body)]
+        return self.run(verbs.enqueue(self.keys, 0, entries))
+
+    def work(self, want: int, settles: list[Settle] | None = None) -> list[str]:
+        """Settle and claim as the one worker; return the ids claimed."""
+        self.counter += 1
+        command = verbs.work(self.keys, "ann", self.counter, want, LEASE, settles or [])
+        return [job.id for job in verbs.read_turn(self.run(command)).claimed]
+
+    def settle(self, kind: str, final: str | None = None) -> None:
+        """Settle all jobs in one call."""
+        values: dict[str, str | int] = {"c": "3", "f": 1000, "s": 1000, "u": 60_000}
+        self.work(
+            0,
+            [
+                Settle(job_id, 1, kind, "mail", 1.0, values.get(kind), 1, final, *ERROR)
+                for job_id in self.ids
+            ],
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass while somebody is seen."""
+        while seconds > 0:
+            self.bench.advance(5000)
+            self.run(verbs.beat(self.keys, LEASE, []))
+            seconds -= 5
+
+    def log(self) -> None:
+        """Write a line to each log."""
+        parts = [msgspec.msgpack.encode([job_id, 1, [20, 0, "line"]]) for job_id in self.ids]
+        self.run(verbs.append_logs(self.keys, parts))
+
+    def move(self, verb: str) -> None:
+        """Do an operator's verb to all jobs."""
+        self.run(verbs.move(self.keys, verb, "eve", self.ids))
+
+    def reach(self, state: str) -> None:
+        """Bring new jobs to a state."""
+        if state == "held":
+            self.run(verbs.pause(self.keys, True, "eve", "mail"))
+        self.enqueue(delay=1000 if state == "scheduled" else 0)
+        if state == "scheduled":
+            self.wait(5)
+        if state in ("pending", "scheduled", "held"):
+            return
+        if state == "cancelled":
+            self.move("cancel")
+            return
+        assert self.work(400) == self.ids
+        self.log()
+        if state == "ended":
+            self.wait(20)
+        elif state == "retrying":
+            self.settle("f")
+            self.wait(5)
+        elif state == "completed":
+            self.settle("c")
+        elif state == "dead":
+            self.settle("f", final="")
+
+    def places(self) -> dict[str, list[str]]:
+        """Return the sets that hold each job."""
+        found: dict[str, list[str]] = {job_id: [] for job_id in self.ids}
+        for name in (*SETS, "held:mail"):
+            for job_id in self.client.zrange(self.keys.tag + name, 0, -1):
+                found.setdefault(job_id.decode(), []).append(name)
+        return found
+
+    def replace(self, key: str) -> None:
+        """Put a set, which no script expects, in the place of a key."""
+        self.client.delete(key)
+        self.client.sadd(key, "x")
+
+
+def shapes() -> dict[str, bytes]:
+    """Return bodies that are no record, each in another way."""
+    pack = msgspec.msgpack.encode
+    good: list[Any] = ["mail", "{}", 4, 0, 0, 0, 0, 1, -1, "", 0, ""]
+    made = {
+        "garbage": b"\xc1\xff\x00garbage",
+        "empty": b"",
+        "JSON": b'{"task": "mail"}',
+        "map": pack({"task": "mail"}),
+        "number": pack(7),
+        "short": pack([1, 2]),
+        "no-body": pack([1, 2, 3]),
+        "empty-body": pack([1, 2, []]),
+        "cut": pack([1, 2, good])[:-5],
+        "no-times": pack([None, None, good]),
+        "text-times": pack(["1", "2", good]),
+    }
+    odd = {"nil": None, "list": [1], "inf": float("inf"), "nan": float("nan"), "digits": "5"}
+    for place in range(11):
+        for name, value in odd.items():
+            body = list(good)
+            body[place] = value
+            made[f"{name}-in-place-{place}"] = pack([1, 2, body])
+    return made
+
+
+FIELDS = [
+    *("attempt", "base", "cancel", "crashes", "fence", "finished", "fp", "lease", "logb", "logn"),
+    *("max", "owner", "score", "settled", "started", "state", "task", "unique", "unique_until"),
+    "unknown",
+]
+Break = Callable[[Yard, str], Any]
+
+
+def breaks() -> dict[str, Break]:
+    """Return everything that can be wrong with one job, by a name that becomes its id."""
+    made: dict[str, Break] = {
+        "record-missing": lambda yard, job_id: yard.client.delete(yard.keys.job(job_id)),
+        "run-missing": lambda yard, job_id: yard.client.delete(yard.keys.run(job_id)),
+        "unique-is-a-set": lambda yard, job_id: yard.replace(yard.keys.unique(f"u-{job_id}")),
+    }
+    for name, raw in shapes().items():
+        made[f"record-{name}"] = partial(put_record, raw)
+    for field in FIELDS:
+        for name, value in {"x": "x", "nan": "nan", "empty": "", "huge": "9" * 400}.items():
+            made[f"run-{field}-{name}"] = partial(put_field, field, value)
+    for part in ("job", "run", "result", "error", "attempts", "log"):
+        made[f"{part}-is-a-set"] = partial(put_set, part)
+    return made
+
+
+def put_record(raw: bytes, yard: Yard, job_id: str) -> None:
+    """Store something else as the record."""
+    yard.client.set(yard.keys.job(job_id), raw)
+
+
+def put_field(field: str, value: str, yard: Yard, job_id: str) -> None:
+    """Store something else in a field of the run."""
+    yard.client.hset(yard.keys.run(job_id), field, value)
+
+
+def put_set(part: str, yard: Yard, job_id: str) -> None:
+    """Store something else than a part of the job."""
+    yard.replace(getattr(yard.keys, part)(job_id))
+
+
+def in_bulk(verb: str, yard: Yard) -> None:
+    """Do an operator's verb as a bulk operation."""
+    yard.run(verbs.freeze(yard.keys, yard.keys.dead, "op", verb, "eve", 0, 900, yard.ids))
+    yard.run(verbs.start(yard.keys, "op", "eve"))
+    step = verbs.read_step(yard.run(verbs.advance(yard.keys, verb, "eve", "op")))
+    assert step.state == "done"
+
+
+def tended(yard: Yard) -> None:
+    """Let a worker look after the queue, as often as it says at once."""
+    for _ in range(3):
+        yard.run(verbs.tend(yard.keys, LEASE, 1))
+
+
+def resumed(yard: Yard) -> None:
+    """Resume the paused task."""
+    yard.run(verbs.pause(yard.keys, False, "eve", "mail"))
+    tended(yard)
+
+
+def parked(yard: Yard) -> None:
+    """Claim while the task is paused."""
+    yard.run(verbs.pause(yard.keys, True, "eve", "mail"))
+    for _ in range(3):
+        yard.work(3)
+
+
+def trimmed(yard: Yard) -> None:
+    """Delete everything that finished long ago."""
+    yard.bench.advance(40_000)
+    terms = settings_for("redis://127.0.0.1", keep_completed=0, keep_dead=0, log_budget=1)
+    for _ in range(3):
+        yard.run(verbs.trim(yard.keys, terms))
+
+
+def trimmed_logs(yard: Yard) -> None:
+    """Delete logs beyond the budget."""
+    for _ in range(3):
+        yard.run(verbs.trim(yard.keys, settings_for("redis://127.0.0.1", log_budget=1)))
+
+
+def reported(yard: Yard) -> None:
+    """Beat, report and log for all jobs."""
+    words = yard.run(verbs.beat(yard.keys, LEASE, [(job_id, 1) for job_id in yard.ids]))
+    assert (words[0], words[-1]) == (b"1", b"1")
+    yard.run(verbs.progress(yard.keys, [(job_id, 1, 5.0, "m") for job_id in yard.ids]))
+    yard.log()
+
+
+def claimed_again(yard: Yard) -> None:
+    """Repeat the claim, as after a lost reply."""
+    yard.counter -= 1
+    found = yard.work(400)
+    assert (found[0], found[-1]) == (FINE, LAST)
+
+
+ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
+    "claim": ("pending", lambda yard: yard.work(400), "lease"),
+    "park": ("pending", parked, "held:mail"),
+    "claim again": ("running", claimed_again, "lease"),
+    "complete": ("running", lambda yard: yard.settle("c"), "completed"),
+    "fail": ("running", lambda yard: yard.settle("f"), "retrying"),
+    "discard": ("running", lambda yard: yard.settle("f", ""), "dead"),
+    "snooze": ("running", lambda yard: yard.settle("s"), "retrying"),
+    "give back": ("running", lambda yard: yard.settle("b"), "ready"),
+    "unknown": ("running", lambda yard: yard.settle("u"), "retrying"),
+    "speak": ("running", reported, "lease"),
+    "promote": ("scheduled", tended, "ready"),
+    "promote retries": ("retrying", tended, "ready"),
+    "reap": ("ended", tended, "ready"),
+    "unpark": ("held", resumed, "ready"),
+    "cancel pending": ("pending", lambda yard: yard.move("cancel"), "cancelled"),
+    "cancel held": ("held", lambda yard: yard.move("cancel"), "cancelled"),
+    "cancel scheduled": ("scheduled", lambda yard: yard.move("cancel"), "cancelled"),
+    "cancel retrying": ("retrying", lambda yard: yard.move("cancel"), "cancelled"),
+    "cancel running": ("running", lambda yard: yard.move("cancel"), "lease"),
+    "run now": ("scheduled", lambda yard: yard.move("run_now"), "ready"),
+    "run retry now": ("retrying", lambda yard: yard.move("run_now"), "ready"),
+    "retry dead": ("dead", lambda yard: yard.move("retry"), "ready"),
+    "retry cancelled": ("cancelled", lambda yard: yard.move("retry"), "ready"),
+    "retry in bulk": ("dead", partial(in_bulk, "retry"), "ready"),
+    "delete pending": ("pending", lambda yard: yard.move("delete"), ""),
+    "delete held": ("held", lambda yard: yard.move("delete"), ""),
+    "delete dead": ("dead", lambda yard: yard.move("delete"), ""),
+    "delete completed": ("completed", lambda yard: yard.move("delete"), ""),
+    "delete in bulk": ("dead", partial(in_bulk, "delete"), ""),
+    "trim completed": ("completed", trimmed, ""),
+    "trim dead": ("dead", trimmed, ""),
+    "trim cancelled": ("cancelled", trimmed, ""),
+    "trim logs": ("completed", trimmed_logs, "completed"),
+    "enqueue again": ("pending", lambda yard: yard.enqueue(), "ready"),
+}
+
+
+def check(yard: Yard, target: str, broken: set[str]) -> None:
+    """Check that whole jobs are where they belong and broken ones in exactly one set."""
+    for job_id, places in yard.places().items():
+        if job_id not in broken:
+            assert places == ([target] if target else []), f"{job_id}: {places}"
+        elif target or places:
+            assert len(places) == 1, f"{job_id}: {places}"
+    assert set(yard.places()) == set(yard.ids)
+
+
+@pytest.fixture(scope="module")
+def client(unix_valkey: Server) -> Iterator[Any]:
+    """A client of a server of this process."""
+    connection = unix_valkey.client()
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_broken_jobs_stay_in_one_set_each_and_stop_no_other(
+    name: str, client: Any, prefix: str
+) -> None:
+    state, act, target = ACTS[name]
+    wrong = breaks()
+    # At most so many a call: a step of looking after a queue handles 200 jobs.
+    for start in range(0, len(wrong), 90):
+        part = sorted(wrong)[start : start + 90]
+        yard = Yard(client, f"{prefix}-{start}", [FINE, *part, LAST])
+        yard.reach(state)
+        for job_id in part:
+            wrong[job_id](yard, job_id)
+        kept = {job_id: client.dump(yard.keys.job(job_id)) for job_id in part}
+        act(yard)
+        check(yard, target, set(part))
+        for job_id, places in yard.places().items():
+            if job_id in kept and places == ["dead"]:
+                assert client.dump(yard.keys.job(job_id)) == kept[job_id], "the body is kept"
+
+
+@pytest.mark.parametrize("name", ["claim again", "fail", "discard", "reap", "retry dead"])
+def test_broken_records_that_jobs_share_stop_none(name: str, client: Any, prefix: str) -> None:
+    state, act, target = ACTS[name]
+    texts = (b"\xc1", b"{}", msgspec.msgpack.encode(["x"]), msgspec.msgpack.encode({"x": 1}))
+    for number in range(len(texts) + 1):
+        yard = Yard(client, f"{prefix}-{number}", [FINE, LAST])
+        yard.reach(state)
+        for key in (yard.keys.last("ann"), yard.keys.group("group")):
+            if number < len(texts):
+                client.set(key, texts[number])
+            else:
+                yard.replace(key)
+        for group in (*client.hkeys(yard.keys.errors), "group"):
+            client.hset(yard.keys.errors, group, texts[number % len(texts)])
+        if name == "claim again":
+            yard.work(2)
+        else:
+            act(yard)
+        check(yard, target, set())
+
+
+def commands(keys: QueueKeys) -> dict[str, Command]:
+    """Return one call of every script of a queue."""
+    settle = Settle(FINE, 1, "f", "mail", 1.0, 1000, 1, None, *ERROR)
+    terms = settings_for("redis://127.0.0.1", keep_completed=0, keep_dead=0)
+    part = msgspec.msgpack.encode([FINE, 1, [20, 0, "line"]])
+    return {
+        "enqueue": verbs.enqueue(keys, 9, ["new", encode_body(Body("mail", "{}"))]),
+        "work": verbs.work(keys, "bob", 1, 3, LEASE, [settle]),
+        "tend": verbs.tend(keys, LEASE, 1),
+        "beat": verbs.beat(keys, LEASE, [(FINE, 1)]),
+        "progress": verbs.progress(keys, [(FINE, 1, 5.0, "m")]),
+        "log": verbs.append_logs(keys, [part]),
+        "move": verbs.move(keys, "delete", "eve", [FINE, LAST]),
+        "advance": verbs.advance(keys, "delete", "eve", "op"),
+        "freeze": verbs.freeze(keys, keys.dead, "op2", "retry", "eve", 0, 900),
+        "start": verbs.start(keys, "op", "eve"),
+        "pause": verbs.pause(keys, True, "eve"),
+        "limit": verbs.limit(keys, 1, 2.0),
+        "trim": verbs.trim(keys, terms),
+    }
+
+
+def dump(client: Any, keys: QueueKeys) -> dict[bytes, bytes]:
+    """Return all that a queue keeps."""
+    found = sorted(client.keys(keys.tag.replace("{", "[{]") + "*"))
+    return dict(zip(found, [client.dump(key) for key in found], strict=True))
+
+
+def test_a_fixed_key_of_the_wrong_type_is_named_and_nothing_is_written(
+    client: Any, prefix: str
+) -> None:
+    for name, sample in commands(queue_keys(prefix, "q")).items():
+        for place in range(len(sample.keys)):
+            yard = Yard(client, f"{prefix}-{name}-{place}", [FINE, LAST])
+            yard.reach("running")
+            draft = verbs.freeze(yard.keys, yard.keys.lease, "op", "delete", "eve", 0, 900)
+            yard.run(draft)
+            command = commands(yard.keys)[name]
+            yard.replace(command.keys[place])
+            before = dump(client, yard.keys)
+            with pytest.raises(SettingsError, match="something else uses this key") as caught:
+                yard.run(command)
+            assert command.keys[place] in str(caught.value)
+            assert dump(client, yard.keys) == before, f"{name}: {command.keys[place]}"
+
+
+def test_an_unreadable_argument_is_refused_and_nothing_is_written(client: Any, prefix: str) -> None:
+    yard = Yard(client, prefix, [FINE, LAST])
+    yard.reach("running")
+    before = dump(client, yard.keys)
+    for raw in (b"\xc1", b"{}", msgspec.msgpack.encode(["mail"])):
+        fine = encode_body(Body("mail", "{}"))
+        with pytest.raises(SettingsError, match="not readable"):
+            yard.run(verbs.enqueue(yard.keys, 0, ["one", fine, "two", raw]))
+        part = msgspec.msgpack.encode([FINE, 1, [20, 0, "line"]])
+        with pytest.raises(SettingsError, match="not readable"):
+            yard.run(verbs.append_logs(yard.keys, [part, raw]))
+    assert dump(client, yard.keys) == before
+
+
+def test_a_unique_key_whose_holder_was_unreadable_is_free_again(client: Any, prefix: str) -> None:
+    yard = Yard(client, prefix, [FINE])
+    yard.reach("pending")
+    client.set(yard.keys.job(FINE), b"\xc1")
+    assert yard.work(1) == []
+    body = encode_body(Body("mail", "{}", unique=f"u-{FINE}"))
+    assert yard.run(verbs.enqueue(yard.keys, 0, ["next", body]))[1] == b"p"
+    assert client.get(yard.keys.unique(f"u-{FINE}")) == b"next"
