@@ -123,6 +123,7 @@ class Canvas(Widget):
             used = width(text)
             if used > left:
                 text = fit(text, left)
+                text = to_ascii(text) if look.ascii else text
                 used = left
             left -= used
             segments.append(Segment(text, look.palette.style(style)))
