@@ -1,100 +1,93 @@
-"""Runs the console without a terminal for a test, and reads its screen as text."""
+"""A console in a pseudo-terminal on a real server, with jobs to look at."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from tests.tui.twin import Twin
-from textual.events import Key, Paste
-from textual.pilot import Pilot
+import pytest
+from tests.servers import Server
+from tests.tui.pty import Pty, a_child_environment
 
-from qdeck.admin import Admin
-from qdeck_tui.app import QdeckApp
-from qdeck_tui.local import Supervisor
-from qdeck_tui.options import Options
+from qdeck.deck import Deck
+from qdeck.job import Job, State
+from qdeck_tui.local import StartRequest
+from qdeck_tui.supervisor import LocalWorkers
 
-__all__ = ["Desk", "running"]
-
-PATIENCE = 20.0
+APP = Path(__file__).parent / "programs" / "jobs.py"
 
 
 class Desk:
-    """A console that runs on a twin. `keys` waits for nothing; `until` waits for text on the
-    screen.
-    """
+    """A project whose qdeck.toml names the app of the tests, on a prefix of its own."""
 
-    def __init__(self, app: QdeckApp, pilot: Pilot[Any], twin: Twin) -> None:
-        self.app = app
-        self.pilot = pilot
-        self.twin = twin
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.folder = folder
+        self.prefix = f"t{uuid.uuid4().hex[:12]}"
+        (folder / "qdeck.toml").write_text(f'app = ["{APP}"]\n')
+        self.environ = a_child_environment(
+            REDIS_URL=server.url,
+            QUEUE_PREFIX=self.prefix,
+            XDG_CONFIG_HOME=str(folder / "config"),
+            XDG_DATA_HOME=str(folder / "data"),
+        )
+        self.deck = _imported(server.url, self.prefix)
+        self.workers = LocalWorkers(decks={"jobs": self.deck})
 
-    def lines(self) -> list[str]:
-        """Return the screen as it would be drawn, line by line."""
-        width, height = self.app.size
-        rows = [[" "] * width for _ in range(height)]
-        strips = self.app.screen._compositor.render_strips()
-        for y, strip in enumerate(strips[:height]):
-            text = strip.text
-            rows[y][: len(text)] = text
-        return ["".join(row).rstrip() for row in rows]
+    def console(self, *words: str, size: tuple[int, int] = (80, 24), **environ: str) -> Pty:
+        """Start a console; it is not waited for."""
+        return Pty.python(
+            *("-m", "qdeck_tui", *words),
+            size=size,
+            env={**self.environ, **environ},
+            cwd=self.folder,
+        )
 
-    def text(self) -> str:
-        """Return the whole screen."""
-        return "\n".join(self.lines())
+    @contextmanager
+    def opened(
+        self, *words: str, size: tuple[int, int] = (80, 24), **environ: str
+    ) -> Iterator[Pty]:
+        """Start a console and wait until it has read the queues."""
+        with self.console(*words, size=size, **environ) as pty:
+            pty.wait_for("VERDICT")
+            pty.wait(lambda: "live" in pty.text.split("\n")[0], "first reading")
+            yield pty
 
-    async def until(self, wanted: str | Callable[[str], bool]) -> str:
-        """Wait until a text is on the screen, or a condition on it holds; return the screen."""
-        fits = wanted if callable(wanted) else lambda text: wanted in text
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while asyncio.get_running_loop().time() < deadline:
-            text = self.text()
-            if fits(text):
-                return text
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"never saw {wanted!r} in\n{self.text()}")
+    def enqueue(self, task: str, queue: str = "default", **arguments: object) -> Job[object]:
+        """Enqueue a job of the app."""
+        return self.deck.enqueue_sync(task, arguments, queue=queue)
 
-    async def press(self, *keys: str) -> None:
-        """Press keys one after the other, as a person does who looks at the screen between them."""
-        await self.pilot.press(*keys)
+    def work(self, *queues: str) -> None:
+        """Start a worker in this process, which is not the console's."""
+        self.workers.begin(StartRequest(app="jobs", queues=queues, concurrency=5))
 
-    def burst(self, text: str) -> None:
-        """Send characters in one packet, as type-ahead over a slow line arrives."""
-        for character in text:
-            key = {"\r": "enter", "\x1b": "escape", " ": "space"}.get(character, character)
-            printable = character if character.isprintable() else None
-            self.app.post_message(Key(key, printable))
+    def state(self, job: Job[object]) -> State:
+        """Return the state that a job is in."""
+        return self.found(job).state
 
-    def paste(self, text: str) -> None:
-        """Send a bracketed paste."""
-        self.app.post_message(Paste(text))
+    def found(self, job: Job[object]) -> Job[object]:
+        """Return a job as it is now."""
+        found = self.deck.job_sync(job.id, queue=job.queue)
+        assert found is not None
+        return found
 
-    async def armed(self) -> None:
-        """Wait until the dialog on screen takes an answer."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE
-        while not getattr(self.app.sheet, "armed", False):
-            assert asyncio.get_running_loop().time() < deadline, self.text()
-            await asyncio.sleep(0.02)
+    def close(self) -> None:
+        """End what was started here."""
+        self.workers.end("give back")
+        self.deck.close_sync()
 
 
-@asynccontextmanager
-async def running(
-    twin: Twin,
-    *,
-    size: tuple[int, int] = (80, 24),
-    supervisor: Supervisor | None = None,
-    **options: Any,
-) -> AsyncIterator[Desk]:
-    """Run the console on a twin until its first screen with data."""
-
-    async def door() -> Admin:
-        return twin
-
-    chosen = Options(**{"every": 0.1, **options})
-    app = QdeckApp(door, supervisor=supervisor, options=chosen)
-    async with app.run_test(size=size) as pilot:
-        desk = Desk(app, pilot, twin)
-        await desk.until("live")
-        yield desk
+def _imported(url: str, prefix: str) -> Deck:
+    """Return a deck of its own of the app, in this process."""
+    names: dict[str, object] = {"__name__": f"jobs_{prefix}", "__file__": str(APP)}
+    before = dict(os.environ)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", url)
+        patch.setenv("QUEUE_PREFIX", prefix)
+        exec(compile(APP.read_text(), APP, "exec", dont_inherit=True), names)
+    assert dict(os.environ) == before
+    found = names["deck"]
+    assert isinstance(found, Deck)
+    return found
