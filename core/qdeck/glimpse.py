@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from qdeck.admin import FINISHED, LATER, JobRef, JobRow, StateName
-from qdeck.keys import QueueKeys
+from qdeck.keys import queue_keys
 from qdeck.reader import Reader, at_ms, items, number, text
 from qdeck.record import Body, Record, read_record
 
@@ -79,7 +79,7 @@ async def read_rows(
     """
     commands: list[Sequence[Any]] = []
     prefix = reader.deck.settings.prefix
-    keys = {hit.queue: QueueKeys(prefix, hit.queue) for hit in hits}
+    keys = {hit.queue: queue_keys(prefix, hit.queue) for hit in hits}
     for hit in hits:
         of = keys[hit.queue]
         commands.append(("GETRANGE", of.job(hit.id), 0, HEAD - 1))

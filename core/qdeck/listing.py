@@ -101,15 +101,20 @@ async def window_of(
     ]
     replies = await reader.read(commands)
     total = _sum(replies[: len(sources)])
-    found = [
-        hit
-        for source, reply in zip(sources, replies[len(sources) :], strict=True)
-        for hit in source.hits(reply)
-    ]
+    replies = replies[len(sources) :]
     if len(sources) == 1:
-        return found, total
-    found.sort(key=order, reverse=window.reverse)
-    return found[offset : offset + limit], total
+        return sources[0].hits(replies[0]), total
+    # Of many queues' first rows few are shown: what is sorted is as light as can be.
+    entries = [
+        (float(flat[i + 1]), source.queue, flat[i], at)
+        for at, (source, flat) in enumerate(zip(sources, map(items, replies), strict=True))
+        for i in range(0, len(flat) - 1, 2)
+    ]
+    entries.sort(reverse=window.reverse)
+    return [
+        Hit(queue, text(raw), score, sources[at].state, sources[at].held)
+        for score, queue, raw, at in entries[offset : offset + limit]
+    ], total
 
 
 async def _deep(

@@ -180,7 +180,7 @@ def advance(keys: QueueKeys, verb: str, actor: str, operation: str, states: str 
     spaces, none: all that the verb allows).
     """
     known = MOVES[verb][0] & set(states.split()) if states else MOVES[verb][0]
-    return _move(keys, verb, actor, operation, 200, (), known)
+    return _move(keys, verb, actor, operation, 100, (), known)
 
 
 def _move(

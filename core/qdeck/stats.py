@@ -41,19 +41,17 @@ Histograms = dict[tuple[str, str], dict[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The counters of one minute or hour; `tasks` are succeeded and failed runs of each task."""
+    """The counters of one minute or hour; `tasks` are succeeded and failed runs of each task,
+    `finished` the jobs that completed or died.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     tasks: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    finished: int = 0
 
     def get(self, name: str) -> int:
         """Return a counter of the whole queue."""
         return self.counts.get(name, 0)
-
-    @property
-    def finished(self) -> int:
-        """Return the jobs that completed or died."""
-        return self.get("ok") + self.get("dead")
 
 
 NOTHING: Final = Tally()
@@ -75,7 +73,7 @@ def tally(tasks: Sequence[str], reply: Any) -> Tally:
         ok, failed, crashed = numbers[len(BASE) + 3 * i : len(BASE) + 3 * i + 3]
         if ok or failed or crashed:
             of_tasks[task] = (ok, failed + crashed)
-    return Tally(counts, of_tasks)
+    return Tally(counts, of_tasks, counts["ok"] + counts["dead"])
 
 
 def rate(minutes: Mapping[int, Tally], now_ms: float, names: Sequence[str]) -> float:

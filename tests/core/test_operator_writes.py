@@ -195,7 +195,7 @@ async def test_workers_carry_an_operation_on(valkey: Server, prefix: str) -> Non
         steps = 0
         while await advance_all(desk.deck, "q"):
             steps += 1
-        assert steps == 2
+        assert steps == 4
         assert set(await states(desk, dead)) == {"pending"}
         assert {each.state for each in await desk.operator.operations()} == {"done"}
         assert (await desk.finish(await desk.operator.start(drafted))).skipped == 450

@@ -46,7 +46,7 @@ def test_a_rate_is_a_minute_over_the_last_five() -> None:
 
 
 def test_a_series_ends_with_the_current_minute() -> None:
-    minutes = {1_000_000: Tally({"ok": 1}), 999_998: Tally({"ok": 2, "dead": 1})}
+    minutes = {1_000_000: Tally({}, {}, 1), 999_998: Tally({}, {}, 3)}
     assert series(minutes, NOW, 4) == (0, 3, 0, 1)
 
 
