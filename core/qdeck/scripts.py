@@ -1,7 +1,7 @@
 """The Lua scripts as values, and the one place that sends them.
 
-Each file under `lua/` is one verb: one atomic change, with its promise, KEYS, ARGV and answer in its
-header. Everything here may be repeated by who calls it; nothing here repeats by itself.
+Each file under `lua/` is one verb: one atomic change, with its promise, KEYS, ARGV and answer in
+its header. Everything here may be repeated by who calls it; nothing here repeats by itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from redis.exceptions import NoScriptError, ResponseError
 
 from qdeck.errors import QdeckError, QueueFull, SettingsError, WrongState
+from qdeck.keys import FIXED
 
 __all__ = ["AsyncLink", "Command", "Script", "SyncLink", "run", "run_sync", "script"]
 
@@ -70,6 +71,9 @@ async def run(link: AsyncLink, command: Command) -> Any:
         except NoScriptError:
             return await link.call("EVAL", known.text, len(keys), *keys, *command.args)
     except ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            for key in keys:
+                _check_kind(key, await link.call("TYPE", key))
         raise explain(error) from error
 
 
@@ -82,7 +86,21 @@ def run_sync(link: SyncLink, command: Command) -> Any:
         except NoScriptError:
             return link.call("EVAL", known.text, len(keys), *keys, *command.args)
     except ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            for key in keys:
+                _check_kind(key, link.call("TYPE", key))
         raise explain(error) from error
+
+
+def _check_kind(key: str, answer: bytes | str) -> None:
+    """Raise for a key of another type than the scripts expect, by its name."""
+    found = answer.decode() if isinstance(answer, bytes) else str(answer)
+    wanted = FIXED.get(key.rpartition(":")[2])
+    if wanted is not None and found not in (wanted, "none"):
+        raise SettingsError(_MISUSED.format(f"{key} is a {found}, not a {wanted}"))
+
+
+_MISUSED = "{}: something else uses this key; choose another prefix or delete it"
 
 
 def explain(error: ResponseError) -> Exception:
@@ -99,7 +117,7 @@ def explain(error: ResponseError) -> Exception:
     hint = {
         "QFULL": f"the queue holds {rest} unfinished jobs allowed by max_size; nothing was written",
         "QSTATE": f"the operation is {rest}; make a new one",
-        "QKIND": f"{rest}: something else uses this key; choose another prefix or delete it",
+        "QKIND": _MISUSED.format(rest),
         "QBODY": rest,
     }[word]
     return made[word](hint)

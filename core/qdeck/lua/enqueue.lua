@@ -4,7 +4,7 @@
 --       body: msgpack [task, payload, priority, delay_ms, at_ms, expires_in_ms, expires_at_ms,
 --             max_retries, timeout_ms, unique, unique_for_ms, metadata]
 -- Returns: now_ms, then for each job "p" (pending), "s" (scheduled), "=" (known) or the id that
---          holds its unique key; error QFULL where max_size is reached, QKIND or QBODY
+--          holds its unique key; error QFULL where max_size is reached, QBODY for one
 
 local call = redis.call
 local tag, max_size = ARGV[1], tonumber(ARGV[2])
@@ -13,14 +13,6 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local minute_key = tag .. 'm:' .. math.floor(now / 60000)
 local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
-local names, hashes = { unpack(KEYS) }, { [5] = 1, [6] = 1, [7] = 1, [9] = 1, [10] = 1 }
-names[9], names[10] = minute_key, hour_key
-for i = 1, 10 do
-  local found, kind = call('TYPE', names[i]).ok, hashes[i] and 'hash' or 'zset'
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
-  end
-end
 local function bounded(value, default)
   local number = tonumber(value)
   return number and number > -1e15 and number < 1e15 and number or default
@@ -94,9 +86,12 @@ if max_size > 0 then
   end
 end
 
--- Counters first: a refused one, or full memory, leaves no job half made.
+-- A key of a wrong type refuses to be read, here or above, before anything is written.
+for _, key in ipairs({ KEYS[6], KEYS[7], minute_key, hour_key }) do call('HLEN', key) end
+call('ZCARD', KEYS[8])
+local running = call('ZCARD', KEYS[4])
 local first = bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2])
-local was_empty = call('ZCARD', KEYS[1]) == 0
+local waiting = call('ZCARD', KEYS[1])
 local seq = call('HINCRBY', KEYS[5], 'seq', #fresh) - #fresh
 local counts, moves, records, ready, scheduled = {}, {}, {}, {}, {}
 local held_count, sooner = 0, false
@@ -118,9 +113,21 @@ for i = 1, #fresh do
   target[#target + 1] = score
   target[#target + 1] = id
 end
-for field, by in pairs(moves) do call('HINCRBY', KEYS[7], field, by) end
-if held_count > 0 then call('HINCRBY', KEYS[5], 'held', held_count) end
-call('HINCRBY', KEYS[6], 'enqueued', #fresh)
+local pending = waiting + #ready / 2
+-- The marker stands if a job could be started now (score 0), or until a worker looked where
+-- something is due earlier than workers know (score 1).
+local open, rate = not meta[1] and pending > 0, bounded(meta[3], 0)
+if open and meta[2] then open = running < bounded(meta[2], 0) end
+if open and rate > 0 then
+  local gone = math.max(now - bounded(meta[5], now), 0)
+  open = bounded(meta[4], 1) + gone * rate / 1000 >= 1
+  sooner = sooner or not open and waiting == 0
+end
+if sooner then
+  call('ZADD', KEYS[8], 1, '1')
+elseif open then
+  call('ZADD', KEYS[8], 'NX', 0, '1')
+end
 for task, by in pairs(counts) do
   local index = bounded(call('HGET', KEYS[7], 'index:' .. task))
   if not index then
@@ -131,31 +138,19 @@ for task, by in pairs(counts) do
   call('HINCRBY', minute_key, field, by)
   call('HINCRBY', hour_key, field, by)
 end
-call('HINCRBY', minute_key, 'in', #fresh)
+if call('HINCRBY', minute_key, 'in', #fresh) == #fresh then
+  call('EXPIRE', minute_key, 10800)
+  call('EXPIRE', hour_key, 172800)
+end
 call('HINCRBY', hour_key, 'in', #fresh)
-call('EXPIRE', minute_key, 10800)
-call('EXPIRE', hour_key, 172800)
+call('HINCRBY', KEYS[6], 'enqueued', #fresh)
+for field, by in pairs(moves) do call('HINCRBY', KEYS[7], field, by) end
+if held_count > 0 then call('HINCRBY', KEYS[5], 'held', held_count) end
 for digest, id in pairs(holders) do call('SET', tag .. 'unique:' .. digest, id) end
 call('MSET', unpack(records))
 if #ready > 0 then call('ZADD', KEYS[1], unpack(ready)) end
 if #scheduled > 0 then call('ZADD', KEYS[2], unpack(scheduled)) end
 for held, entries in pairs(kept) do
   if #entries > 0 then call('ZADD', held, unpack(entries)) end
-end
-
--- The marker stands if a job could be started now (score 0), or until a worker looked where
--- something is due earlier than workers know (score 1).
-local open = not meta[1] and call('ZCARD', KEYS[1]) > 0
-if open and meta[2] then open = call('ZCARD', KEYS[4]) < bounded(meta[2], 0) end
-local rate = bounded(meta[3], 0)
-if open and rate > 0 then
-  local gone = math.max(now - bounded(meta[5], now), 0)
-  open = bounded(meta[4], 1) + gone * rate / 1000 >= 1
-  sooner = sooner or not open and was_empty
-end
-if sooner then
-  call('ZADD', KEYS[8], 1, '1')
-elseif open then
-  call('ZADD', KEYS[8], 'NX', 0, '1')
 end
 return answers

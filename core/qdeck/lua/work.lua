@@ -138,7 +138,7 @@ local function keep_log(id, key, to, lines)
   end
 end
 
-local answers = { now, -1, 0, #settles }
+local answers, runs = { now, -1, 0, #settles }, tag .. 'r:'
 local scores
 for i = 1, #settles do
   if i % 500 == 1 then
@@ -149,7 +149,7 @@ for i = 1, #settles do
   end
   local s = settles[i]
   local id, fence, kind, task = s[1], s[2], s[3], s[4]
-  local key, answer = tag .. 'r:' .. id, 'stale'
+  local key, answer = runs .. id, 'stale'
   local fine, run = pcall(call, 'HMGET', key, 'fence', 'settled', 'unique', 'logn', 'cancel')
   if not fine then run = {} end
   if tonumber(run[2] or -1) == fence then
@@ -259,17 +259,14 @@ if again or meta[1] then want = 0 end
 if meta[2] then want = math.min(want, bounded(meta[2], 0) - running) end
 if tokens then want = math.min(want, math.floor(tokens)) end
 
--- Everything in a record that is used here is checked here.
-local function decode(packed)
-  local fine, record = pcall(cmsgpack.unpack, packed or '')
-  local body = fine and type(record) == 'table' and record[3]
-  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[2]) ~= 'string'
-    or type(body[10]) ~= 'string' then
-    return
-  end
-  if not (bounded(record[1]) and bounded(record[2]) and bounded(body[3]) and bounded(body[6])
-    and bounded(body[7]) and bounded(body[8]) and bounded(body[11])) then
-    return
+-- Everything in a record that is used here is checked here; what does not fit raises.
+local function read(packed)
+  local record = cmsgpack.unpack(packed)
+  local body = record[3]
+  local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
+  if type(body[1]) ~= 'string' or type(body[2]) ~= 'string' or type(body[10]) ~= 'string'
+    or not (sum > -1e15 and sum < 1e15) then
+    error('unfit')
   end
   return body, record
 end
@@ -284,16 +281,18 @@ while got < want and rank < most and bytes < 4194304 do
   names = {}
   for i = 1, #found, 2 do names[#names + 1] = tag .. 'j:' .. found[i] end
   rank = rank + #names
-  local bodies = call('MGET', unpack(names))
+  local bodies, owns = call('MGET', unpack(names)), {}
+  for i = 1, #names do owns[i] = runs .. found[2 * i - 1] end
+  local ran = call('EXISTS', unpack(owns)) > 0
   for i = 1, #names do
-    local id, score, packed = found[2 * i - 1], found[2 * i], bodies[i]
-    local key = tag .. 'r:' .. id
-    local body, record = decode(packed)
-    local clean, run = pcall(call, 'HMGET', key, 'attempt', 'fence', 'base', 'unknown', 'task')
-    local attempt, fence, base
-    if clean then
-      attempt, fence = bounded(run[1] or 0), bounded(run[2] or 0)
-      base = bounded(run[3] or 0)
+    local id, score, packed, key = found[2 * i - 1], found[2 * i], bodies[i], owns[i]
+    local fine, body, record = pcall(read, packed)
+    if not fine then body = nil end
+    local clean, run, attempt, fence, base = true, {}, 0, 0, 0
+    if ran then
+      clean, run = pcall(call, 'HMGET', key, 'attempt', 'fence', 'base', 'unknown', 'task')
+      attempt, fence = bounded(clean and run[1] or 0), bounded(clean and run[2] or 0)
+      base = clean and bounded(run[3] or 0)
     end
     bytes = bytes + #(packed or '')
     if not body or not (attempt and fence and base) then
