@@ -15,6 +15,9 @@ import pytest
 from tests.commands import APP, Program
 from tests.servers import Server, wait_until
 
+from qdeck.cli import main
+from qdeck.cli.program import ALIASES, WORDS
+
 JOB_FIELDS = {
     "id",
     "task",
@@ -62,9 +65,8 @@ def alive(qdeck: Program) -> list[dict[str, Any]]:
 
 def test_help_names_every_word_and_loads_no_console(qdeck: Program) -> None:
     shown = qdeck.run("--help").stdout
-    for word in ("worker", "enqueue", "queues", "dead", "pause", "stats", "config", "demo"):
+    for word in WORDS:
         assert f"\n  {word} " in shown
-        assert "Usage" in qdeck.run(word, "--help").stdout
     for absent in ("schedule", "metrics", "doctor", "clear"):
         assert f"\n  {absent} " not in shown
     code = (
@@ -75,6 +77,12 @@ def test_help_names_every_word_and_loads_no_console(qdeck: Program) -> None:
         [sys.executable, "-c", code], env=qdeck.environ, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("word", [*WORDS, *ALIASES])
+def test_every_word_has_help(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word, "--help"]) == 0
+    assert "Usage: qdeck " in capsys.readouterr().out
 
 
 def test_enqueue_reads_values_as_json_where_they_parse(qdeck: Program) -> None:
@@ -144,9 +152,6 @@ def test_with_an_app_arguments_are_checked_against_the_task(qdeck: Program) -> N
         (("workers", "stop", "nobody"), 1, "nobody"),
         (("nonsense",), 2, "nonsense"),
         (("worker",), 2, "module:deck"),
-        (("worker", "missing.py"), 1, "missing.py"),
-        (("worker", "app.py:nodeck"), 1, "nodeck"),
-        (("worker", "app.py", "-q", "a b"), 1, "a b"),
         (("demo",), 2, "--headless"),
         (("demo", "--headless", "--root", "/nonexistent"), 1, "/nonexistent"),
         (("queues", "--url", "http://x"), 1, "http"),
@@ -157,9 +162,35 @@ def test_with_an_app_arguments_are_checked_against_the_task(qdeck: Program) -> N
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_what_a_user_gets_wrong_is_one_line_and_a_code(
-    qdeck: Program, words: tuple[str, ...], code: int, said: str
+    qdeck: Program,
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert said in qdeck.fails(*words, code=code)
+    monkeypatch.chdir(qdeck.folder)
+    for name in ("REDIS_URL", "QUEUE_PREFIX"):
+        monkeypatch.setenv(name, qdeck.environ[name])
+    assert main(words) == code
+    line = capsys.readouterr().err
+    assert line.startswith("qdeck: ")
+    assert line.count("\n") == 1
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("missing.py",), "missing.py"),
+        (("app.py:nodeck",), "nodeck"),
+        (("app.py", "-q", "a b"), "a b"),
+    ],
+)
+def test_a_worker_that_cannot_serve_says_why(
+    qdeck: Program, words: tuple[str, ...], said: str
+) -> None:
+    assert said in qdeck.fails("worker", *words)
 
 
 def test_a_server_that_is_away_is_named_without_its_password(qdeck: Program) -> None:
@@ -331,7 +362,7 @@ def test_config_shows_values_and_where_they_come_from(qdeck: Program, prefix: st
     assert "max_retries" in qdeck.fails("config", QUEUE_MAX_RETRIES="many").lower()
     enqueue(qdeck, "send", "to=x", "-q", "mail")
     qdeck.run("worker", "--burst")
-    assert qdeck.json("queues")[0]["completed"] == 1
+    assert {row["queue"]: row["completed"] for row in qdeck.json("queues")}["mail"] == 1
 
 
 def test_a_disabled_worker_says_so_and_ends_well(qdeck: Program) -> None:
