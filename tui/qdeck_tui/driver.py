@@ -221,8 +221,11 @@ class TerminalMixin(App[None]):
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """End in order; the second time at once."""
-        if self._ending is not None:
+        """End in order; a second SIGTERM ends at once.
+
+        A terminal that goes away sends SIGHUP, often twice, and an end of file; all that is one.
+        """
+        if self._ending is not None and number == signal.SIGTERM:
             self._end_now(128 + number)
         self.end_from_thread(128 + number)
 
