@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import UTC
 from typing import cast
 
+from qdeck_tui.keyboard import Keyboard
 from qdeck_tui.local import Closing
 from qdeck_tui.look import choose, load_others
 from qdeck_tui.screens.base import Console, View
-from qdeck_tui.shell import Shell, local_zone
+from qdeck_tui.shell import local_zone
 from qdeck_tui.widgets.listing import Listing
 
 __all__ = ["Commands"]
 
 
-class Commands(Shell):
+class Commands(Keyboard):
     """Going back, panes, zone, prompt, help, quitting."""
 
     def do_back(self) -> None:

@@ -10,23 +10,20 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import events
-from textual.geometry import Offset
 from textual.screen import Screen
 
 from qdeck.admin import Admin, Failure, JobRef, Snapshot, WorkerRow
 from qdeck_tui.actions import ROWS, Row, conflicts, remap
 from qdeck_tui.delta import DeltaMixin
-from qdeck_tui.dispatch import Dispatch, Typing, show_key
+from qdeck_tui.dispatch import Dispatch, Typing
 from qdeck_tui.driver import TerminalMixin
-from qdeck_tui.format import age, clock, safe
+from qdeck_tui.format import safe
 from qdeck_tui.look import begin_theme
 from qdeck_tui.palette import Palette
 from qdeck_tui.poller import LogRead, Poller, Refreshed
 from qdeck_tui.screens.base import View
 from qdeck_tui.screens.overview import OverviewView
 from qdeck_tui.verbs import Verbs
-from qdeck_tui.widgets.chrome import HeaderState
 from qdeck_tui.widgets.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Shell", "local_zone"]
 
-SMALLEST = (60, 16)
-RTT_STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000)
 SAID_FOR = 8.0
 
 
@@ -97,6 +92,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.typing: Typing | None = None
         self._token = 0
         self._rtt_step = 0
+        self._footer_due = False
         self._crew: tuple[WorkerRow, ...] = ()
         self._read_at = -1.0
         self._trouble = "connecting"
@@ -144,36 +140,11 @@ class Shell(DeltaMixin, TerminalMixin):
                 if isinstance(screen, View) and screen.is_mounted:
                     screen.redraw_all(forget=True)
 
-    async def on_event(self, event: events.Event) -> None:
-        """Take keys and pastes before Textual does: the action table says what they mean."""
-        if isinstance(event, events.Key):
-            self.press(event.key, event.character)
-            return
-        if isinstance(event, events.Paste):
-            self._paste(event.text)
-            return
-        await super().on_event(event)
-
     async def _on_exit_app(self) -> None:
         await self.poller.close()
         for task in self._works:
             task.cancel()
         await super()._on_exit_app()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Say when the screen is too small; an open dialog is answered No then."""
-        small = event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1]
-        if small and not self.too_small:
-            if self.typing is not None:
-                self._type("escape", None)
-            if isinstance(self.sheet, Dialog):
-                self.sheet.cancel()
-            elif self.sheet is not None:
-                self.close_sheet()
-        self.too_small = small
-        view = self.view_now()
-        if view is not None:
-            view.show_too_small(small)
 
     # Views
 
@@ -228,6 +199,22 @@ class Shell(DeltaMixin, TerminalMixin):
         self.call_after_refresh(self.changed)
         self.show_header()
 
+    def show_header(self) -> None:
+        """Draw the header and the tabs again, where they changed."""
+        raise NotImplementedError
+
+    def changed(self) -> None:
+        """Draw the footer soon, since what the keys mean may have changed."""
+        raise NotImplementedError
+
+    def place_cursor(self) -> None:
+        """Put the terminal's own cursor on the selected row, where it is shown."""
+        raise NotImplementedError
+
+    def use(self, row: Row, *, typed: bool = False) -> None:
+        """Carry out a row of the table."""
+        raise NotImplementedError
+
     def poll(self) -> None:
         """Read again now."""
         self.poller.now()
@@ -246,7 +233,7 @@ class Shell(DeltaMixin, TerminalMixin):
         view = self.view_now()
         if view is not None and message.token == self._token and view.is_mounted:
             view.show(message.parts)
-            self._cursor()
+            self.place_cursor()
         workers = message.parts.get("workers")
         if isinstance(workers, tuple):
             self._crew = workers
@@ -286,200 +273,6 @@ class Shell(DeltaMixin, TerminalMixin):
             view = self.view_now()
             if view is not None and view.status.text:
                 view.status.tell("")
-
-    def show_header(self) -> None:
-        """Draw the header and the tabs again, where they changed."""
-        view = self.view_now()
-        if view is None:
-            return
-        old = monotonic() - self._read_at
-        live = not self._trouble and old < max(5.0, 3 * self.poller.every)
-        note = self._trouble
-        if not live and self._read_at > 0:
-            note = f"stale {age(old)}" + (f": {note}" if note else "")
-        admin = self.admin
-        rights = "ro" if self.read_only or (admin is not None and admin.read_only) else "rw"
-        label = admin.label if admin is not None else "connecting"
-        at = clock(datetime.now(UTC) if self.snapshot is None else self.now, self.zone)
-        zone = "UTC" if self.zone is UTC else (self.now.astimezone(self.zone).tzname() or "local")
-        state = HeaderState(label, rights, live, safe(note), self._rtt(), f"{at} {zone}",
-                            self.poller.frozen)  # fmt: skip
-        view.header.tell(state)
-        crumbs = [s.crumb for s in self.screen_stack if isinstance(s, View)]
-        view.tabs.tell(self._tabs(), self.current_mode, tuple(crumbs), view.summary())
-
-    def _rtt(self) -> str:
-        """Return the round trip in steps, which change only when it left its step clearly."""
-        rtt = self.poller.rtt
-        if rtt is None:
-            return ""
-        low = self._rtt_step / 4
-        if not low < rtt * 1000 <= self._rtt_step * 1.5:
-            self._rtt_step = next((s for s in RTT_STEPS if rtt * 1000 <= s), RTT_STEPS[-1])
-        return f"rtt <{self._rtt_step}ms"
-
-    def _tabs(self) -> tuple[tuple[str, str, str, str], ...]:
-        badges = {}
-        queues = self.snapshot.queues if self.snapshot else ()
-        if isinstance(queues, tuple):
-            dead = sum(queue.dead or 0 for queue in queues)
-            badges["dead"] = f":{dead:,}!" if dead else ""
-        lost = sum(1 for worker in self._crew if worker.state in ("lost", "stuck"))
-        badges["workers"] = f":{lost}!" if lost else ""
-        return tuple(
-            (row.id, row.key, row.label, badges.get(row.id, ""))
-            for row in self.dispatch.rows
-            if row.group == "views"
-        )
-
-    def changed(self) -> None:
-        """Draw the footer again, since what the keys mean may have changed."""
-        view = self.view_now()
-        if view is None:
-            return
-        if self.typing is not None:
-            view.footer.tell((), self.typing.line(self.size.width))
-        elif self.sheet is not None:
-            view.footer.tell(self.sheet.hints())
-        else:
-            view.footer.tell(self._footer(view))
-        self._cursor()
-
-    def _footer(self, view: View) -> tuple[tuple[str, str], ...]:
-        found: list[tuple[int, str, str]] = []
-        for row in self.dispatch.rows:
-            if not row.hint or not self._offered(row, view):
-                continue
-            label = row.label
-            if row.verbs:
-                verb = self.verbs.find(row)
-                if verb is None or not verb[2].allowed:
-                    continue
-                label = verb[1].replace("_", " ")
-            elif self.dispatch.handler(row, view) is None:
-                continue
-            found.append((row.hint, show_key(row.key), label))
-        return tuple((key, label) for _, key, label in sorted(found))
-
-    def _offered(self, row: Row, view: View) -> bool:
-        """Return whether a row that can be carried out makes sense now."""
-        if row.id == "pane":
-            return len(view.reachable_panes()) > 1
-        if row.id == "quit":
-            return self.depth == 0
-        if row.id == "back":
-            pane = view.pane
-            busy = view.zoomed or getattr(pane, "marked", False) or getattr(pane, "needle", "")
-            return self.depth > 0 or bool(busy)
-        return True
-
-    def _cursor(self) -> None:
-        """Put the terminal's own cursor on the selected row, where it is shown."""
-        view = self.view_now()
-        pane = view.pane if view is not None else None
-        row = getattr(pane, "cursor_line", None)
-        if self.plain and pane is not None and row is not None:
-            self.cursor_position = pane.region.offset + Offset(0, row)
-
-    # Keys
-
-    def press(self, key: str, character: str | None) -> None:
-        """Give a key to the line that is typed, the sheet, or the row that it means here."""
-        printable = character is not None and character.isprintable()
-        name = character if printable and character is not None else key
-        name = "space" if name == " " else name
-        self._key_at = monotonic()
-        if key.startswith("alt+") and not printable:
-            # Esc and the next key in one packet: Esc it is.
-            self.press("escape", None)
-            return
-        if printable:
-            self.verbs.disturb()
-        if key == "ctrl+c":
-            self._interrupt()
-        elif self.too_small:
-            if name == "q":
-                self.exit()
-        elif self.typing is not None:
-            self._type(key, character)
-        elif self.sheet is not None:
-            self.sheet.press(key, character)
-        else:
-            self._act(name)
-        if printable:
-            self.last_printable = self._key_at
-
-    def _act(self, key: str) -> None:
-        view = self.view_now()
-        if view is None:
-            return
-        row = self.dispatch.find(key, view, self.verbs.find)
-        if row is None:
-            return
-        self.use(row)
-
-    def use(self, row: Row, *, typed: bool = False) -> None:
-        """Carry out a row of the table."""
-        view = self.view_now()
-        if view is None:
-            return
-        if row.group == "views":
-            self.show_root(row.id)
-        elif row.verbs:
-            self.verbs.use(row, typed=typed)
-        else:
-            handler = self.dispatch.handler(row, view)
-            if handler is not None:
-                handler()
-        self.changed()
-
-    def _interrupt(self) -> None:
-        if monotonic() - self._ctrl_c_at < 2.0:
-            self.exit(return_code=130)
-            return
-        self._ctrl_c_at = monotonic()
-        self.say("Ctrl+C again within 2 s quits", "warn")
-
-    def _type(self, key: str, character: str | None) -> None:
-        typing = self.typing
-        if typing is None:
-            return
-        if key == "enter":
-            self.typing = None
-            typing.done(typing.field.text)
-        elif key == "escape" or (key == "backspace" and not typing.field.text):
-            self.typing = None
-            typing.cancelled()
-        elif key == "tab" and typing.complete is not None:
-            typing.field.put(typing.complete(typing.field.text))
-            typing.changed(typing.field.text)
-        elif typing.field.press(key, character):
-            typing.changed(typing.field.text)
-        self.changed()
-
-    def _paste(self, text: str) -> None:
-        if self.typing is not None:
-            self.typing.field.insert(text)
-            self.typing.changed(self.typing.field.text)
-            self.changed()
-        elif self.sheet is not None:
-            self.sheet.paste(text)
-        else:
-            self.say("pasted text dropped: open : for a job id, / for a filter", "warn")
-
-    def ask(
-        self,
-        prefix: str,
-        text: str,
-        changed: Callable[[str], None],
-        done: Callable[[str], None],
-        cancelled: Callable[[], None],
-        complete: Callable[[str], str] | None = None,
-    ) -> None:
-        """Type one line at the bottom of the screen."""
-        self.typing = Typing(prefix, changed, done, cancelled, complete)
-        self.typing.field.put(text, fresh=True)
-        self.changed()
 
     # Sheets and sentences
 

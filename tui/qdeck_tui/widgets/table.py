@@ -90,6 +90,8 @@ class Table(Pane, Generic[T]):
         self.pivot: int | None = None
         self.loaded = False
         self._all: tuple[T, ...] = ()
+        self._cells: dict[str, Line] = {}
+        self._cells_for: tuple[object, ...] = ()
         self._moved_at = -HOLD
         self._held_id: str | None = None
 
@@ -99,6 +101,7 @@ class Table(Pane, Generic[T]):
         """Take new rows: all of a whole list, or the window of `total` that starts at `offset`."""
         before = self.current_id()
         self.loaded = True
+        self._cells.clear()
         if self.whole:
             self._all = tuple(rows)
             self.reorder(hold=monotonic() - self._moved_at < HOLD)
@@ -213,6 +216,10 @@ class Table(Pane, Generic[T]):
     def body(self, width: int, height: int) -> Sequence[Line]:
         """Return the column titles and the visible rows."""
         fitting = self._fitting(width)
+        layout = (width, self.columns)
+        if layout != self._cells_for:
+            self._cells_for = layout
+            self._cells.clear()
         head: Line = tuple((f"{fit(c.title, w, c.right)} ", "dim") for c, w in fitting)
         lines: list[Line] = [(("  ", ""), *head)]
         if not self.total:
@@ -227,13 +234,13 @@ class Table(Pane, Generic[T]):
         if row is None:
             line: Line = (("> " if here else "  ", "bold" if here else ""), ("…", "dim"))
             return overlay_style(line, cells, "cursor") if here and self.active else line
-        marked = self.everything or self.ident(row) in self.marks
-        spans: list[Span] = [(">" if here else " ", "bold"), ("*" if marked else " ", "mark")]
-        for column, size in fitting:
-            cell = column.cell(row)
-            text, style = (cell, "") if isinstance(cell, str) else cell
-            spans.append((fit(text, size, column.right) + " ", style))
-        line = tuple(spans)
+        identifier = self.ident(row)
+        marked = self.everything or identifier in self.marks
+        spans = self._cells.get(identifier)
+        if spans is None:
+            spans = self._cells[identifier] = tuple(_span(row, c, size) for c, size in fitting)
+        signs: Line = ((">" if here else " ", "bold"), ("*" if marked else " ", "mark"))
+        line = (*signs, *spans)
         return overlay_style(line, cells, "cursor") if here and self.active else line
 
     def _fitting(self, cells: int) -> list[tuple[Column[T], int]]:
@@ -341,3 +348,9 @@ class Table(Pane, Generic[T]):
             self.go(index)
             if again:
                 self.post_message(self.Opened())
+
+
+def _span(row: T, column: Column[T], size: int) -> Span:
+    cell = column.cell(row)
+    text, style = (cell, "") if isinstance(cell, str) else cell
+    return (fit(text, size, column.right) + " ", style)

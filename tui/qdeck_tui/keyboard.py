@@ -1,0 +1,144 @@
+"""Takes every key and paste, in order, and gives it to the typed line, the sheet, or its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from textual import events
+
+from qdeck_tui.actions import Row
+from qdeck_tui.dispatch import Typing
+from qdeck_tui.framing import Framing
+from qdeck_tui.widgets.dialog import Dialog
+
+__all__ = ["Keyboard"]
+
+SMALLEST = (60, 16)
+
+
+class Keyboard(Framing):
+    """The app as far as what is typed goes."""
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys and pastes before Textual does: the action table says what they mean."""
+        if isinstance(event, events.Key):
+            self.press(event.key, event.character)
+            return
+        if isinstance(event, events.Paste):
+            self._paste(event.text)
+            return
+        await super().on_event(event)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say when the screen is too small; an open dialog is answered No then."""
+        small = event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1]
+        if small and not self.too_small:
+            if self.typing is not None:
+                self._type("escape", None)
+            if isinstance(self.sheet, Dialog):
+                self.sheet.cancel()
+            elif self.sheet is not None:
+                self.close_sheet()
+        self.too_small = small
+        view = self.view_now()
+        if view is not None:
+            view.show_too_small(small)
+
+    def press(self, key: str, character: str | None) -> None:
+        """Give a key to the line that is typed, the sheet, or the row that it means here."""
+        printable = character is not None and character.isprintable()
+        name = character if printable and character is not None else key
+        name = "space" if name == " " else name
+        self._key_at = monotonic()
+        if key.startswith("alt+") and not printable:
+            # Esc and the next key in one packet: Esc it is.
+            self.press("escape", None)
+            return
+        if printable:
+            self.verbs.disturb()
+        if key == "ctrl+c":
+            self._interrupt()
+        elif self.too_small:
+            if name == "q":
+                self.exit()
+        elif self.typing is not None:
+            self._type(key, character)
+        elif self.sheet is not None:
+            self.sheet.press(key, character)
+        else:
+            self._act(name)
+        if printable:
+            self.last_printable = self._key_at
+
+    def _act(self, key: str) -> None:
+        view = self.view_now()
+        if view is None:
+            return
+        row = self.dispatch.find(key, view, self.verbs.find)
+        if row is None:
+            return
+        self.use(row)
+
+    def use(self, row: Row, *, typed: bool = False) -> None:
+        """Carry out a row of the table."""
+        view = self.view_now()
+        if view is None:
+            return
+        if row.group == "views":
+            self.show_root(row.id)
+        elif row.verbs:
+            self.verbs.use(row, typed=typed)
+        else:
+            handler = self.dispatch.handler(row, view)
+            if handler is not None:
+                handler()
+        self.changed()
+
+    def _interrupt(self) -> None:
+        if monotonic() - self._ctrl_c_at < 2.0:
+            self.exit(return_code=130)
+            return
+        self._ctrl_c_at = monotonic()
+        self.say("Ctrl+C again within 2 s quits", "warn")
+
+    def _type(self, key: str, character: str | None) -> None:
+        typing = self.typing
+        if typing is None:
+            return
+        if key == "enter":
+            self.typing = None
+            typing.done(typing.field.text)
+        elif key == "escape" or (key == "backspace" and not typing.field.text):
+            self.typing = None
+            typing.cancelled()
+        elif key == "tab" and typing.complete is not None:
+            typing.field.put(typing.complete(typing.field.text))
+            typing.changed(typing.field.text)
+        elif typing.field.press(key, character):
+            typing.changed(typing.field.text)
+        self.changed()
+
+    def _paste(self, text: str) -> None:
+        if self.typing is not None:
+            self.typing.field.insert(text)
+            self.typing.changed(self.typing.field.text)
+            self.changed()
+        elif self.sheet is not None:
+            self.sheet.paste(text)
+        else:
+            self.say("pasted text dropped: open : for a job id, / for a filter", "warn")
+
+    def ask(
+        self,
+        prefix: str,
+        text: str,
+        changed: Callable[[str], None],
+        done: Callable[[str], None],
+        cancelled: Callable[[], None],
+        complete: Callable[[str], str] | None = None,
+    ) -> None:
+        """Type one line at the bottom of the screen."""
+        self.typing = Typing(prefix, changed, done, cancelled, complete)
+        self.typing.field.put(text, fresh=True)
+        self.changed()
