@@ -1,0 +1,170 @@
+"""The operator's door as a protocol: what may be asked and done, whoever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from qdeck.admin.jobs import (
+    ErrorGroup,
+    ErrorGroups,
+    JobDetail,
+    JobRef,
+    LogChunk,
+    Page,
+    StateName,
+    Window,
+)
+from qdeck.admin.values import (
+    Action,
+    Draft,
+    Operation,
+    Outcome,
+    Permission,
+    Selection,
+    Snapshot,
+    Target,
+    TaskRow,
+    WorkerRow,
+)
+
+__all__ = ["Admin"]
+
+
+class Admin(Protocol):
+    """What an operator can look at and change. Every method may raise `Denied`, or `OSError` when
+    the server is away.
+    """
+
+    @property
+    def label(self) -> str:
+        """The server and prefix in a few characters, without secrets: `valkey 9.1 127.0.0.1:6379/0
+        shop`.
+        """
+        ...
+
+    @property
+    def actor(self) -> str:
+        """Who acts through this door, as it stands in records: `user@host`, or what was given."""
+        ...
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write is denied."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Return all queues, the server's line and the verdict."""
+        ...
+
+    async def jobs(
+        self, queue: str | None, state: StateName, window: Window, query: str = ""
+    ) -> Page:
+        """Return a window of the jobs of one state, in the order that the server keeps (see
+        `Window.reverse`).
+        """
+        ...
+
+    async def running(self, window: Window) -> Page:
+        """Return running jobs of all queues, the longest running first."""
+        ...
+
+    async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
+        """Return the tasks of one queue, worst first."""
+        ...
+
+    async def errors(self, queue: str | None = None) -> ErrorGroups:
+        """Return the groups of dead jobs, largest first."""
+        ...
+
+    async def group(self, group: ErrorGroup, window: Window) -> Page:
+        """Return the dead jobs of one group, newest first."""
+        ...
+
+    async def job(self, ref: JobRef) -> JobDetail | None:
+        """Return one job; None when there is no record of it."""
+        ...
+
+    async def find(self, job_id: str) -> JobRef | None:
+        """Return the reference of a job given its id, in whatever queue and state it is; None when
+        unknown.
+        """
+        ...
+
+    async def log(
+        self, ref: JobRef, after: str = "", follow: bool = False, limit: int = 1000
+    ) -> LogChunk:
+        """Return up to `limit` lines after a cursor; with `follow` wait up to 1 s for the first
+        one.
+
+        An empty cursor starts at the oldest line kept.
+        """
+        ...
+
+    async def workers(self) -> tuple[WorkerRow, ...]:
+        """Return the workers that are alive or were within the last 24 h."""
+        ...
+
+    async def operations(self) -> tuple[Operation, ...]:
+        """Return the bulk operations on record, newest first."""
+        ...
+
+    def actions(self, target: Target) -> Mapping[Action, Permission]:
+        """Return what makes sense to do to a target, each allowed or denied with its reason."""
+        ...
+
+    async def pause(self, queue: str, task: str | None = None) -> Outcome:
+        """Stop giving out jobs of a queue, or of one task in it; running jobs go on."""
+        ...
+
+    async def resume(self, queue: str, task: str | None = None) -> Outcome:
+        """Take a pause back."""
+        ...
+
+    async def cancel(self, refs: Sequence[JobRef]) -> Outcome:
+        """Cancel unfinished jobs; a running one is asked to stop."""
+        ...
+
+    async def run_now(self, refs: Sequence[JobRef]) -> Outcome:
+        """Make scheduled or retrying jobs pending at once."""
+        ...
+
+    async def retry(self, what: Sequence[JobRef] | Selection) -> Draft:
+        """Freeze dead or cancelled jobs for another round of runs; nothing moves before `start`."""
+        ...
+
+    async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
+        """Freeze jobs that are not running for deletion with their records; nothing moves before
+        `start`.
+        """
+        ...
+
+    async def start(self, draft: Draft) -> Operation:
+        """Start a draft. It is advanced by workers and by `advance`, and outlives whoever started
+        it.
+        """
+        ...
+
+    async def advance(self, operation_id: str, queue: str) -> Operation:
+        """Do one bounded step of a started operation and return how far it is."""
+        ...
+
+    async def discard(self, draft: Draft) -> None:
+        """Forget a draft that nothing has started."""
+        ...
+
+    async def quiet(self, worker: str) -> Outcome:
+        """Ask a worker to claim nothing more."""
+        ...
+
+    async def unquiet(self, worker: str) -> Outcome:
+        """Ask a quiet worker to claim again."""
+        ...
+
+    async def stop(self, worker: str) -> Outcome:
+        """Ask a worker to finish within its grace and exit."""
+        ...
+
+    async def close(self) -> None:
+        """Close what this door opened."""
+        ...

@@ -1,0 +1,255 @@
+"""The values of the operator's door: queues, tasks, workers and operations, frozen and plain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from qdeck.admin.jobs import ErrorGroup, JobRef, JobRow, Skipped, StateName
+
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "Denied",
+    "Draft",
+    "Failure",
+    "Operation",
+    "Outcome",
+    "Pause",
+    "Permission",
+    "QueueRow",
+    "Selection",
+    "ServerInfo",
+    "Snapshot",
+    "Target",
+    "TaskRow",
+    "Verdict",
+    "VerdictWord",
+    "WorkerRow",
+    "WorkerState",
+]
+
+WorkerState = Literal["running", "quiet", "stopping", "stuck", "lost"]
+VerdictWord = Literal["OK", "WATCH", "DEGRADED", "DOWN", "?"]
+
+Action = Literal[
+    "pause",
+    "resume",
+    "pause_task",
+    "resume_task",
+    "cancel",
+    "run_now",
+    "retry",
+    "delete",
+    "quiet",
+    "unquiet",
+    "stop",
+]
+ACTIONS: tuple[Action, ...] = (
+    "pause",
+    "resume",
+    "pause_task",
+    "resume_task",
+    "cancel",
+    "run_now",
+    "retry",
+    "delete",
+    "quiet",
+    "unquiet",
+    "stop",
+)
+
+
+class Denied(Exception):
+    """A verb was refused: the message says which, on what, and why (read-only, unknown here, wrong
+    state).
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Stands in for a part that could not be read; `reason` is one line for the operator."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who paused something, and since when (aware UTC)."""
+
+    by: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One queue. Rates are jobs a minute over the last 5 minutes; `finished` holds 30 minutes,
+    oldest first.
+
+    `pending` includes what is held back by a paused task (`held`). `drain_s` is the forecast in
+    seconds until pending is empty: 0 when it is, infinite when it does not shrink, None when it
+    cannot be told yet.
+    """
+
+    name: str
+    pending: int | None = None
+    held: int | None = None
+    running: int | None = None
+    scheduled: int | None = None
+    retrying: int | None = None
+    completed: int | None = None
+    dead: int | None = None
+    cancelled: int | None = None
+    oldest_pending_s: float | None = None
+    paused: Pause | None = None
+    limit: int | None = None
+    rate: float | None = None
+    in_per_minute: float | None = None
+    out_per_minute: float | None = None
+    failed_per_minute: float | None = None
+    finished: tuple[int, ...] = ()
+    drain_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One task within one queue; times in seconds, `failure_share` 0 to 1 over the last hour."""
+
+    queue: str
+    task: str
+    pending: int | None = None
+    running: int | None = None
+    later: int | None = None
+    dead: int | None = None
+    failure_share: float | None = None
+    wait_p50: float | None = None
+    wait_p95: float | None = None
+    run_p50: float | None = None
+    run_p95: float | None = None
+    paused: Pause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One worker process. `holds` are the jobs that it runs, or ran when it was last heard of.
+
+    `local` is true for a worker of this very process or host and user; `beat_age_s` is seconds
+    since its last beat.
+    """
+
+    id: str
+    host: str = ""
+    pid: int | None = None
+    state: WorkerState = "running"
+    queues: tuple[str, ...] = ()
+    concurrency: int | None = None
+    running: int | None = None
+    started_at: datetime | None = None
+    beat_age_s: float | None = None
+    memory_bytes: int | None = None
+    done: int | None = None
+    local: bool = False
+    holds: tuple[JobRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A set of jobs by description: a state, in one queue or all, within an error group or matching
+    a query.
+    """
+
+    state: StateName
+    queue: str | None = None
+    fingerprint: str | None = None
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A bulk operation whose ids are frozen on the server and which nothing has started yet."""
+
+    id: str
+    verb: Action
+    total: int
+    samples: tuple[JobRow, ...] = ()
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A bulk operation on record. `done` counts ids handled: `ok` moved, `skipped` had changed
+    meanwhile.
+    """
+
+    id: str
+    verb: Action
+    state: Literal["draft", "running", "done", "aborted"]
+    total: int
+    done: int
+    ok: int
+    skipped: int
+    actor: str = ""
+    queue: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a write did: one line for the operator, how many it changed, and what it left alone."""
+
+    text: str
+    changed: int = 0
+    skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether an action may be used on a target now. `reason` says why not, or what to know before
+    doing it.
+    """
+
+    allowed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """The server, for the header line; `address` is masked, `warnings` are sentences."""
+
+    product: str = ""
+    version: str = ""
+    address: str = ""
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    eviction: str = ""
+    persistence: str = ""
+    clients: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The state of everything in one word, with one sentence a cause, worst first."""
+
+    word: VerdictWord
+    causes: tuple[str, ...] = ()
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All queues and the server at one moment of the server's clock; `rtt_s` is what reading it
+    took a round trip.
+    """
+
+    at: datetime
+    rtt_s: float
+    queues: tuple[QueueRow, ...] | Failure = ()
+    server: ServerInfo | Failure = field(default_factory=ServerInfo)
+    verdict: Verdict | Failure = field(default_factory=lambda: Verdict("?"))
+    processed_today: int | None = None
+    failed_today: int | None = None
+
+
+Target = QueueRow | TaskRow | JobRow | ErrorGroup | WorkerRow
