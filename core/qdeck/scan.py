@@ -27,6 +27,8 @@ _HEAD: Final = 4096
 _LONG_BYTES: Final = 8 * 1024 * 1024
 #: Matches that are remembered; more are only counted.
 _KEPT: Final = 50_000
+#: Jobs of one score up to which they are told apart by their ids.
+_FEW: Final = 500
 _RUN: Final = ("attempt", "owner", "message", "task")
 
 
@@ -52,7 +54,7 @@ class Scan:
     done: bool = False
     _source: int = 0
     _score: str = ""
-    _ties: int = 0
+    _ties: set[bytes] = field(default_factory=set)
     _seen: set[tuple[str, str]] = field(default_factory=set)
 
     async def step(self, reader: Reader, now_ms: float, most: int = STEP) -> list[Match]:
@@ -69,7 +71,7 @@ class Scan:
             source = self.sources[self._source]
             hits = await self._next(reader, source, min(left, _CHUNK))
             if not hits:
-                self._source, self._score, self._ties = self._source + 1, "", 0
+                self._source, self._score, self._ties = self._source + 1, "", set()
                 continue
             jobs, used = await self._read(reader, hits, now_ms)
             budget -= used
@@ -92,21 +94,34 @@ class Scan:
         return len(self._seen) > before
 
     async def _next(self, reader: Reader, source: Source, most: int) -> list[Hit]:
-        """Return the next jobs of a set, from the last score on without those seen at it."""
+        """Return the next jobs of a set: from the last score on, without those seen at it.
+
+        Many of one score (a bulk operation's) are skipped by their number instead.
+        """
         far = "-inf" if self.reverse else "+inf"
         begin = self._score or ("+inf" if self.reverse else "-inf")
         order = ("REV",) if self.reverse else ()
+        known = self._ties if len(self._ties) <= _FEW else set()
+        skip = len(self._ties) - len(known)
         reply = await reader.one(
             "ZRANGE", source.key, begin, far, "BYSCORE", *order,
-            "LIMIT", self._ties, most, "WITHSCORES",
+            "LIMIT", skip, most + len(known), "WITHSCORES",
         )  # fmt: skip
         flat = items(reply)
         if flat:
             last = text(flat[-1])
-            same = sum(1 for score in flat[1::2] if text(score) == last)
-            self._ties = same + (self._ties if last == self._score else 0)
+            if last != self._score:
+                self._ties = set()
+            self._ties |= {flat[i] for i in range(0, len(flat), 2) if text(flat[i + 1]) == last}
             self._score = last
-        return source.hits(flat)
+        return source.hits(
+            [
+                part
+                for i in range(0, len(flat), 2)
+                if flat[i] not in known
+                for part in flat[i : i + 2]
+            ]
+        )
 
     async def _read(
         self, reader: Reader, hits: Sequence[Hit], now_ms: float

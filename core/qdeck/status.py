@@ -13,7 +13,7 @@ from qdeck.overview import Overview
 from qdeck.reader import Reader, items, text
 from qdeck.verdict import judge
 
-__all__ = ["Status"]
+__all__ = ["Status", "parse_info", "server_info"]
 
 _FRESH_S: Final = 3.0
 
@@ -89,21 +89,7 @@ class Status:
         """Return the server's line from its answer to INFO."""
         if isinstance(reply, BaseException):
             return Failure(f"the server does not tell about itself ({reply})")
-        fields = parse_info(reply)
-        valkey = fields.get("valkey_version")
-        limit = _int(fields.get("maxmemory"))
-        memory = _int(fields.get("used_memory"))
-        self._info = ServerInfo(
-            "valkey" if valkey else "redis",
-            valkey or fields.get("redis_version", ""),
-            self._reader.deck.connector.address,
-            memory,
-            limit or None,
-            fields.get("maxmemory_policy", ""),
-            _persistence(fields),
-            _int(fields.get("connected_clients")),
-            tuple(_warnings(fields, memory, limit)),
-        )
+        self._info = server_info(parse_info(reply), self._reader.deck.connector.address)
         return self._info
 
 
@@ -113,6 +99,24 @@ def parse_info(reply: Any) -> dict[str, str]:
         return {str(key): str(value) for key, value in reply.items()}
     lines = text(reply).splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def server_info(fields: Mapping[str, str], address: str) -> ServerInfo:
+    """Return the server's line from the fields of INFO."""
+    valkey = fields.get("valkey_version")
+    version = valkey or fields.get("redis_version", "")
+    limit, memory = _int(fields.get("maxmemory")), _int(fields.get("used_memory"))
+    return ServerInfo(
+        ("valkey" if valkey else "redis") if version else "",
+        version,
+        address,
+        memory,
+        limit or None,
+        fields.get("maxmemory_policy", ""),
+        _persistence(fields),
+        _int(fields.get("connected_clients")),
+        tuple(_warnings(fields, memory, limit)),
+    )
 
 
 def _persistence(fields: Mapping[str, str]) -> str:
