@@ -112,7 +112,9 @@ class Scan:
             last = text(flat[-1])
             if last != self._score:
                 self._ties = set()
-            self._ties |= {flat[i] for i in range(0, len(flat), 2) if text(flat[i + 1]) == last}
+            self._ties = self._ties | {
+                flat[i] for i in range(0, len(flat), 2) if text(flat[i + 1]) == last
+            }
             self._score = last
         return source.hits(
             [
