@@ -264,8 +264,10 @@ local function read(packed)
   local record = cmsgpack.unpack(packed)
   local body = record[3]
   local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
+  -- A comparison, unlike a sum, raises for text that looks like a number.
   if type(body[1]) ~= 'string' or type(body[2]) ~= 'string' or type(body[10]) ~= 'string'
-    or not (sum > -1e15 and sum < 1e15) then
+    or not (record[1] > 0 and record[2] > 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
+      and body[8] >= -1 and body[11] >= 0 and sum < 1e15) then
     error('unfit')
   end
   return body, record
