@@ -45,6 +45,9 @@ def test_open_move_filter_and_open_a_job(desk: Desk, size: tuple[int, int]) -> N
         pty.wait_for("Queues > alpha")
         pty.wait_for('{"number":3}')
         pty.press("tab")
+        pty.wait_gone("▸─ TASKS")
+        if "▸─ ERROR GROUPS" in pty.text:
+            pty.press("tab")
         pty.wait_for("▸─ JOBS PENDING 5")
         pty.press("down")
         pty.wait_for("> " + jobs[1].id[-8:])
