@@ -398,7 +398,7 @@ def filled(dead: int = 250, pending: int = 40) -> Twin:
             finished_at=START - timedelta(seconds=dead - at))  # fmt: skip
     for at in range(3):
         job("build_report", "reports", "running", started_at=START - timedelta(minutes=at + 1),
-            progress=0.2 * at, message="hashing", worker="host-a:11",
+            progress=20.0 * at, message="hashing", worker="host-a:11",
             usual_p95_s=300.0 - 140 * at)  # fmt: skip
     for at in range(5):
         job("nightly", "reports", "scheduled", due_at=START + timedelta(minutes=10 * at + 1))

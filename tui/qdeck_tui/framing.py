@@ -13,6 +13,7 @@ from qdeck_tui.format import age, clock, safe
 from qdeck_tui.screens.base import View
 from qdeck_tui.shell import Shell
 from qdeck_tui.widgets.chrome import HeaderState
+from qdeck_tui.widgets.table import Table
 
 __all__ = ["Framing"]
 
@@ -106,6 +107,8 @@ class Framing(Shell):
         """Return whether a row that can be carried out makes sense now."""
         if row.id == "pane":
             return len(view.reachable_panes()) > 1
+        if row.id in ("open", "mark", "log", "sort", "copy") and isinstance(view.pane, Table):
+            return view.pane.total > 0
         if row.id == "quit":
             return self.depth == 0
         if row.id == "back":

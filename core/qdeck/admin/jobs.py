@@ -61,8 +61,8 @@ class JobRow:
     """One job in a list. Times are aware UTC; `args` is the payload as JSON text, cut to 200
     characters for display.
 
-    `held` is true for a pending job whose task is paused. `usual_p95_s` is the task's usual run
-    time, for running jobs.
+    `held` is true for a pending job whose task is paused. `progress` is 0 to 100. `usual_p95_s` is
+    the task's usual run time, for running jobs.
     """
 
     ref: JobRef

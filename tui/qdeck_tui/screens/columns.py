@@ -198,9 +198,9 @@ def _when(job: JobRow) -> datetime | None:
 def _progress(job: JobRow) -> Cell:
     if job.progress is None:
         return job.message
-    done = max(0.0, min(1.0, job.progress))
-    full = round(done * 10)
-    return f"{done * 100:3.0f}% {'█' * full}{'▒' * (10 - full)} {job.message}"
+    done = max(0.0, min(100.0, job.progress))
+    full = round(done / 10)
+    return f"{done:3.0f}% {'█' * full}{'▒' * (10 - full)} {job.message}"
 
 
 def job_columns(

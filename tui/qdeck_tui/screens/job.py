@@ -126,7 +126,7 @@ class JobView(View):
             ((f" args {row.args}", ""),),
         ]
         if row.state == "running" and (row.progress is not None or row.message):
-            done = f"{row.progress * 100:.0f}% " if row.progress is not None else ""
+            done = f"{row.progress:.0f}% " if row.progress is not None else ""
             lines.insert(1, ((f" progress {done}{row.message}", "accent"),))
         elif detail.reason or row.error:
             lines.insert(1, ((f" {detail.reason or row.error}", "bad"),))

@@ -153,8 +153,8 @@ class Footer(Canvas):
             kept.pop(-1 - ALWAYS if len(kept) > ALWAYS else -1)
         line: list[Span] = [(" ", "")]
         for key, label in kept:
-            line += [(key, "key"), (f" {label}  ", "")]
-        return [tuple(line)]
+            line += [(key, "key"), (f" {label}", ""), ("  ", "")]
+        return [tuple(line[:-1])]
 
 
 class TooSmall(Canvas):
