@@ -84,7 +84,7 @@ class ServerFull(QdeckError):
 
 
 class NotDurable(QdeckError):
-    """The job exists on the server, but fewer replicas or disks than asked for have confirmed it."""
+    """The job exists, but fewer replicas or disks than asked for have confirmed it."""
 
     def __init__(self, message: str, *, job: object = None) -> None:
         super().__init__(message)

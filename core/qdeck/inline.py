@@ -166,9 +166,10 @@ class InlineSender:
             )
         except BaseException as error:
             self._remember(self._ended(job, started, sink, State.DEAD, error))
-            if not isinstance(error, Control) and isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, Control):
+                failed = error
                 args, _ = call.spec.decode(call.payload)
-                run_apart(lambda: call.spec.run_failed(error, args))
+                run_apart(lambda: call.spec.run_failed(failed, args))
             raise
         done = msgspec.structs.replace(
             self._ended(job, started, sink, State.COMPLETED, None), result=value

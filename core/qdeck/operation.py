@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from qdeck import queue as verbs
 from qdeck.connection import repeat
-from qdeck.deck import PATIENCE, Deck
+from qdeck.deck import Deck
 from qdeck.job import MOVES
 from qdeck.keys import QueueKeys
+from qdeck.link import PATIENCE, SERVER_ERRORS
 
 __all__ = ["advance_all"]
 
@@ -21,7 +20,6 @@ __all__ = ["advance_all"]
 _KEPT: Final = 100
 _PAGE: Final = 100
 _FIELDS: Final = ("state", "verb", "actor", "states")
-_SERVER_ERRORS: Final = (RedisError, OSError, EOFError)
 
 
 async def advance_all(deck: Deck, queue: str) -> bool:
@@ -67,5 +65,5 @@ async def _read(deck: Deck, commands: list[tuple[Any, ...]]) -> list[Any]:
     await connector.ensure()
     try:
         return await repeat(lambda: connector.lane().call_many(commands), limit=PATIENCE)
-    except _SERVER_ERRORS as error:
+    except SERVER_ERRORS as error:
         raise connector.translate(error) from error

@@ -11,6 +11,7 @@ import re
 import sysconfig
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -151,7 +152,7 @@ def _digest(*parts: str) -> str:
     return hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-_QUOTED = re.compile(r"""(['"`«“‘])(?:(?!\1).){0,500}?['"`»”’]""")
+_QUOTED = re.compile(r"""(['"`])(?:(?!\1).){0,500}?\1|«[^»]{0,500}»|“[^”]{0,500}”""")
 _IDS = re.compile(
     r"\b(?:[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|0x[0-9a-fA-F]+|[0-9A-HJKMNP-TV-Z]{26}"
     r"|(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{12,})\b"
@@ -183,7 +184,7 @@ def _own_frame(trace: TracebackType | None) -> str:
     while trace is not None:
         code = trace.tb_frame.f_code
         name = code.co_filename
-        shown = f"{os.sep.join(name.split(os.sep)[-2:])}:{code.co_qualname}"
+        shown = f"{Path(*Path(name).parts[-2:])}:{code.co_qualname}"
         innermost = shown
         if not name.startswith(_ROOTS) or name.startswith(_OWN):
             own = shown

@@ -1,7 +1,7 @@
-"""Child processes for `run="process"` tasks: started by spawn, really killed on timeout and cancel.
+"""Child processes for `run="process"` tasks: started by spawn, killed on timeout and cancel.
 
-Owns the pool (pebble's) and the socket on which children report. One per worker, made when the first
-process task is claimed.
+Owns the pool (pebble's) and the socket on which children report. One per worker, made when the
+first process task is claimed.
 """
 
 from __future__ import annotations

@@ -12,18 +12,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from qdeck.admin import Denied
 from qdeck.connection import retryable
 from qdeck.deck import Deck
 from qdeck.errors import ConnectionFailed, QdeckError
+from qdeck.link import SERVER_ERRORS
 from qdeck.scripts import Command
 from qdeck.wire import Word
 
 __all__ = ["Reader", "at_ms", "count", "in_words", "items", "number", "text"]
 
-_SERVER_ERRORS: Final = (RedisError, OSError, EOFError)
 #: Seconds for which a write is tried again: an operator waits for it.
 _PATIENCE: Final = 5.0
 
@@ -51,7 +49,7 @@ class Reader:
             started = time.monotonic()
             try:
                 replies = await self._send(commands)
-            except _SERVER_ERRORS as error:
+            except SERVER_ERRORS as error:
                 if not retryable(error):
                     raise
                 await asyncio.sleep(0.05)
@@ -59,7 +57,7 @@ class Reader:
                 replies = await self._send(commands)
             self.trips += 1
             self.rtt_s = time.monotonic() - started
-        except (QdeckError, *_SERVER_ERRORS) as error:
+        except (QdeckError, *SERVER_ERRORS) as error:
             raise in_words(self.deck, error) from error
         return replies
 
@@ -83,7 +81,7 @@ class Reader:
         """Send a script, again after a lost reply; raises Denied and OSError."""
         try:
             return await self.deck.execute(command, patience=_PATIENCE)
-        except (QdeckError, *_SERVER_ERRORS) as error:
+        except (QdeckError, *SERVER_ERRORS) as error:
             raise in_words(self.deck, error) from error
 
     def refuse(self, replies: Sequence[Any]) -> None:

@@ -47,9 +47,9 @@ class TaskSpec:
     """Everything a deck knows about one task. `queue`, `max_retries`, `timeout` and `backoff` are
     None where the deck's settings decide.
 
-    `origin` is where the handler is written, in `module`. `fn` takes a Context first if `wants_ctx`, then what
-    `decode` returned; it returns a coroutine if `is_async`. The hooks are the class form's, or
-    None.
+    `origin` is where the handler is written, in `module`. `fn` takes a Context first if
+    `wants_ctx`, then what `decode` returned; it returns a coroutine if `is_async`. The hooks are
+    the class form's, or None.
     """
 
     name: str

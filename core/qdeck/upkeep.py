@@ -1,7 +1,7 @@
 """What any worker does for its queues besides running jobs: trimming and bulk operations.
 
-Promotion of due jobs and the return of lost ones happen in the worker's own turn, when they are due.
-Everything here is bounded a step, and a step that finds much to do is followed by the next.
+Promotion of due jobs and the return of lost ones happen in the worker's own turn, when they are
+due. Everything here is bounded a step, and a step that finds much to do is followed by the next.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class Upkeep:
 
     async def look(self, queue: str, *, trim: bool) -> None:
         """Do what there is to do for one queue now."""
-        while await advance_all(self._deck, queue):
-            await asyncio.sleep(0)
+        more = True
+        while more:
+            more = await advance_all(self._deck, queue)
         while trim:
             deleted, logs = await self._deck.execute(
                 verbs.trim(self._deck.keys(queue), self._deck.settings)
