@@ -186,10 +186,12 @@ class Commands(Keyboard):
         from qdeck_tui.clipboard import send_to_clipboard
         from qdeck_tui.widgets.menu import BareText
 
+        lines = [((part, ""),) for part in text.splitlines()[:2000]]
+        sheet = BareText(label, lines, cast("Console", self))
+        self.open_sheet(sheet)
+
         async def send() -> None:
             said = await send_to_clipboard(text, self.write_to_terminal)
-            self.say(f"{label}: {said}")
+            sheet.tell(f"{label}: {said}")
 
         self.begin_work(send(), "copying failed")
-        lines = [((part, ""),) for part in text.splitlines()[:2000]]
-        self.open_sheet(BareText(label, lines, cast("Console", self)))

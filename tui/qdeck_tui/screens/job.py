@@ -9,7 +9,7 @@ from typing import cast
 
 from qdeck.admin import Failure, JobDetail, JobRef
 from qdeck_tui.actions import Subject
-from qdeck_tui.format import count, duration, short_id, stamp, wrap
+from qdeck_tui.format import age, count, duration, short_id, stamp, wrap
 from qdeck_tui.poller import LogRead, Read
 from qdeck_tui.screens.base import Parts, View, take
 from qdeck_tui.screens.columns import STATE_STYLES, seconds_since
@@ -113,7 +113,7 @@ class JobView(View):
             took = f"  took {duration((row.finished_at - row.started_at).total_seconds())}"
         elif row.started_at is not None and row.state == "running":
             since = seconds_since(row.started_at, self.desk.now) or 0
-            took = f"  for {duration(since - since % 10 if since > 10 else since)}"
+            took = f"  for {age(since)}"
             if row.usual_p95_s is not None:
                 took += f" (usual p95 {duration(row.usual_p95_s)})"
         lines: list[Line] = [

@@ -9,9 +9,10 @@ from qdeck.admin import STATES, Admin, ErrorGroup, JobRow, Page, Selection, Stat
 from qdeck_tui.format import count
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
-from qdeck_tui.screens.columns import job_columns, job_match
+from qdeck_tui.screens.columns import STATE_STYLES, job_columns, job_match
 from qdeck_tui.screens.lists import ListView
 from qdeck_tui.widgets.listing import Listing
+from qdeck_tui.widgets.table import Column
 
 __all__ = ["DeadJobsView", "FindView", "GroupView"]
 
@@ -116,6 +117,11 @@ class FindView(_JobsView):
         super().__init__(f"find {query}", "pending", whole=True, queue=True)
         self.query_text = query
         self.jobs.title = f"FOUND {query}"
+        self.jobs.columns = (
+            *self.jobs.columns[:2],
+            Column("STATE", 9, lambda j: (j.state, STATE_STYLES.get(j.state, "")), keep=9),
+            *self.jobs.columns[2:],
+        )
         self.jobs.empty = (f"nothing in any state matches {query}",)
 
     def parts(self) -> Mapping[str, Read]:

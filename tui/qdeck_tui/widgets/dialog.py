@@ -24,6 +24,8 @@ class Dialog:
     to be drawn.
     """
 
+    bare = False
+
     def __init__(
         self, title: str, *, changed: Callable[[], None], answer: Callable[[bool], None]
     ) -> None:

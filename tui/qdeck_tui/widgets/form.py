@@ -47,6 +47,8 @@ class Choice:
 class Form:
     """Fields of which one has the focus. `done` gets the values once they are all right."""
 
+    bare = False
+
     def __init__(
         self,
         title: str,

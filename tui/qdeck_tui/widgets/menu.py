@@ -55,13 +55,20 @@ class TextSheet:
 
 
 class BareText(TextSheet):
-    """Text over the whole screen without a border, so that the mouse selects nothing else."""
+    """Text over the whole width without a border, so that the mouse selects nothing else."""
 
     bare = True
+
+    def tell(self, sentence: str) -> None:
+        """Put a sentence above the text."""
+        self._lines = (((sentence, "dim"),), ((" ", ""),), *self._lines)
+        self._desk.update_sheet()
 
 
 class CopyMenu:
     """What to copy, each with its letter."""
+
+    bare = False
 
     def __init__(self, choices: Sequence[tuple[str, str, str]], desk: Console) -> None:
         self.title = "COPY"

@@ -14,9 +14,10 @@ __all__ = ["Overlay", "Sheet"]
 
 
 class Sheet(Protocol):
-    """What an overlay shows, and who gets the keys meanwhile."""
+    """What an overlay shows, and who gets the keys meanwhile. A bare one has no border."""
 
     title: str
+    bare: bool
 
     def lines(self, cells: int) -> Sequence[Line]:
         """Return the content for a width."""
@@ -64,16 +65,21 @@ class Overlay(Canvas):
         if self.sheet is None:
             return
         cells, rows = self.app.size
+        if self.sheet.bare:
+            self._put((0, 1, cells, rows - 3))
+            return
         small = cells < 70 or rows < 20
         wide = cells if small else min(cells - 4, 76)
         need = len(self.sheet.lines(wide - 4)) + 2
         high = rows - 2 if small else min(rows - 3, need)
         x, y = (cells - wide) // 2, 1 if small else max(1, (rows - high) // 2)
-        box = (x, y, wide, high)
+        self._put((x, y, wide, high))
+
+    def _put(self, box: tuple[int, int, int, int]) -> None:
         if box != self._box:
             self._box = box
-            self.styles.width, self.styles.height = wide, high
-            self.styles.offset = (x, y)
+            self.styles.width, self.styles.height = box[2], box[3]
+            self.styles.offset = (box[0], box[1])
 
     def update(self) -> None:
         """Draw the sheet again, since its content changed."""
@@ -85,6 +91,8 @@ class Overlay(Canvas):
         if self.sheet is None:
             return []
         plain = self.look.plain
+        if self.sheet.bare:
+            return list(self.sheet.lines(cells))[max(0, self.skip) :]
         room = height - 2
         content = list(self.sheet.lines(cells - 4))
         self.skip = max(0, min(self.skip, len(content) - room))

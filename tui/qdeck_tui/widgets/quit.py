@@ -18,6 +18,8 @@ __all__ = ["QuitSheet"]
 class QuitSheet:
     """Asks; Enter and Esc stay."""
 
+    bare = False
+
     def __init__(
         self, workers: Sequence[LocalWorker], desk: Console, answer: Callable[[Closing], None]
     ) -> None:
