@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qdeck.child import Order
 from qdeck.context import Context
-from qdeck.errors import Control, InvalidPayload
+from qdeck.errors import Control
 from qdeck.invoke import Middleware, invoke
 from qdeck.logs import LogBuffer, current_log
 from qdeck.outcome import Failed, Outcome, clean, encode_result, failed_from, simple
@@ -150,10 +150,9 @@ class Executor:
         spec = run.spec
         try:
             run.args, run.kwargs = spec.decode(run.body.payload)  # type: ignore[arg-type]
-        except InvalidPayload as error:
-            return self.settle(
-                run, simple(spec.name, "InvalidPayload", str(error), final=str(error))
-            )
+        except Exception as error:
+            said = clean(error)
+            return self.settle(run, simple(spec.name, "InvalidPayload", said, final=said))
         try:
             if run.stopped:
                 raise asyncio.CancelledError(run.stopped)

@@ -184,7 +184,8 @@ class Payload:
         shown = ""
         if name and isinstance(values, Mapping) and name in values:
             shown = f" ({short(values[name])})"
-        text = text[:1].lower() + text[1:]
+        if not text[:2].isupper():
+            text = text[:1].lower() + text[1:]
         return InvalidPayload(f"task {self.task!r}:{where} {text}{shown}; give {self._signature()}")
 
     def _unfit_field(self, values: Mapping[Any, Any]) -> str:
@@ -259,4 +260,4 @@ def _loosely(raw: bytes) -> object:
     try:
         return msgspec.json.decode(raw)
     except (ValueError, RecursionError):
-        return bytes(raw[:_SHOWN])
+        return raw[:_SHOWN]

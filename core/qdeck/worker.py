@@ -106,6 +106,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kick = asyncio.Event()
         self._dirty: set[LogOrRun] = set()
+        self._reporting = False
         self._children: Children | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -359,7 +360,7 @@ class Worker:
     async def _turn(self, line: Line, want: int) -> None:
         """Settle what has finished and claim up to `want`; a repeat does the same."""
         settles = line.finished[:CHUNK]
-        if self._dirty:
+        if self._dirty or self._reporting:
             await self._store_last_words(settles)
         popped, line.popped = line.popped, False
         try:
@@ -432,7 +433,12 @@ class Worker:
             self._watch_deadline(run.deadline)
 
     async def _run(self, line: Line, run: Run) -> None:
-        settle = await self.executor.run(run)
+        try:
+            settle = await self.executor.run(run)
+        except BaseException as error:
+            # Nothing a handler does leads here; whatever it is, the slot comes back.
+            _log.exception("job %s: its run could not be ended", run.id)
+            settle = self.executor.settle(run, simple(run.spec.name, type(error).__name__, ""))
         self._active -= 1
         if run.threads:
             self._orphans += run.threads
@@ -522,12 +528,13 @@ class Worker:
         assert loop is not None
         assert self._threads is not None
 
-        def work() -> Any:
+        def work() -> tuple[Any, BaseException | None]:
+            # An error is handed over as a value: a future cannot hold StopIteration, and
+            # GeneratorExit out of one would end the run's own coroutine.
             try:
-                return context.run(call)
-            except StopIteration as error:
-                # A future cannot hold it.
-                raise RuntimeError("the handler raised StopIteration") from error
+                return context.run(call), None
+            except BaseException as error:
+                return None, error
             finally:
                 if os.getpid() != pid:
                     os._exit(0)
@@ -536,12 +543,15 @@ class Worker:
         future = self._threads.submit(work)
         run.threads += 1
         try:
-            return await asyncio.wrap_future(future, loop=loop)
+            value, error = await asyncio.wrap_future(future, loop=loop)
         except asyncio.CancelledError:
             if future.cancel():
                 # It had not begun, so it will not end.
                 run.threads -= 1
             raise
+        if error is not None:
+            raise error
+        return value
 
     def _thread_ended(self, run: Run) -> None:
         run.threads -= 1
@@ -555,7 +565,9 @@ class Worker:
         while True:
             await asyncio.sleep(REPORT_EVERY)
             if self._dirty:
+                self._reporting = True
                 await self._store_safely(self._take_dirty())
+                self._reporting = False
 
     def _take_dirty(self) -> set[LogOrRun]:
         # One by one: threads add to this very set meanwhile.
@@ -571,6 +583,9 @@ class Worker:
             run = self._runs.get(settle.id)
             if run is not None:
                 last.update(item for item in (run, run.log) if item in self._dirty)
+                # A report that is under way may have left it and wait for an answer now.
+                if run.log:
+                    last.add(run.log)
         if last:
             self._dirty -= last
             await self._store_safely(last)
