@@ -1,4 +1,4 @@
-"""qdeck for the harness that measures job queues side by side: bulk is `enqueue_many`, 500 a script.
+"""qdeck for a harness that measures job queues side by side: bulk is `enqueue_many`, 500 a script.
 
 The harness puts its own folder on the path (`common`) and names this file with `--driver`.
 """
