@@ -30,6 +30,8 @@ __all__ = ["DeltaMixin", "Frame"]
 
 # A gap of unchanged cells this short costs less to write again than to step over.
 BRIDGE = 4
+# Up to this many bytes the order of an update is free; larger ones are drawn from top to bottom.
+SMALL = 4096
 
 # Controls would be obeyed, and marks of direction reorder what stands beside them.
 DROPPED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F)])
@@ -90,6 +92,10 @@ def pen_of(style: Style, system: ColorSystem) -> Pen:
 Cell = tuple[str, Pen] | None
 
 
+# Cells to draw: row, column, and the glyph and pen of each.
+Run = tuple[int, int, list[tuple[str, Pen]]]
+
+
 class Frame:
     """The cells that a terminal of `width` by `height` shows, and what to send to change them."""
 
@@ -103,26 +109,36 @@ class Frame:
 
         The cursor and the pen are where they happen to be afterwards.
         """
+        runs: list[Run] = []
+        for y, x, cells in pieces:
+            if 0 <= y < self.height and x >= 0:
+                row = self.rows[y]
+                for start, run in self._changed(row, x, cells[: self.width - x]):
+                    runs.append((y, start, run))
+        text = self._written(runs)
+        if len(text) <= SMALL:
+            # Colours are long: a few scattered words cost less one colour after the other.
+            text = min(text, self._written(_by_pen(runs)), key=len)
+        return text
+
+    def _written(self, runs: Iterable[Run]) -> str:
+        """Return what draws runs in the order given."""
         out: list[str] = []
         here: tuple[int, int] | None = None
         pen: Pen | None = None
-        for y, x, cells in pieces:
-            if not 0 <= y < self.height or x < 0:
-                continue
-            row = self.rows[y]
-            for start, run in self._changed(row, x, cells[: self.width - x]):
-                out.append(_move(here, start, y))
-                at = start
-                for text, new in run:
-                    if new is not pen:
-                        out.append(new.after(pen))
-                        pen = new
-                    out.append(text)
-                    at += 1
-                # A terminal may disagree about the width of what is joined from several code
-                # points, and the cursor waits in the last column: after both its place is unknown.
-                sure = at < self.width and all(len(text) < 2 for text, _ in run)
-                here = (at, y) if sure else None
+        for y, start, run in runs:
+            out.append(_move(here, start, y))
+            at = start
+            for text, new in run:
+                if new is not pen:
+                    out.append(new.after(pen))
+                    pen = new
+                out.append(text)
+                at += 1
+            # A terminal may disagree about the width of what is joined from several code
+            # points, and the cursor waits in the last column: after both its place is unknown.
+            sure = at < self.width and all(len(text) < 2 for text, _ in run)
+            here = (at, y) if sure else None
         if pen is not None and pen != PLAIN:
             out.append(PLAIN.after(pen))
         return "".join(out)
@@ -169,6 +185,19 @@ class Frame:
                 stop += 1
             yield x + start, cells[start:stop]
             at = stop
+
+
+def _by_pen(runs: Iterable[Run]) -> list[Run]:
+    """Return runs divided where the pen changes and put together pen by pen."""
+    groups: dict[Pen, list[Run]] = {}
+    for y, start, run in runs:
+        first = 0
+        for at in range(1, len(run) + 1):
+            if at == len(run) or run[at][1] is not run[first][1]:
+                part = (y, start + first, run[first:at])
+                groups.setdefault(run[first][1], []).append(part)
+                first = at
+    return [run for group in groups.values() for run in group]
 
 
 def _is_right_half(cell: Cell) -> bool:

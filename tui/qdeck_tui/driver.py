@@ -80,8 +80,8 @@ class ConsoleDriver(LinuxDriver):
             super().close()
 
     def write(self, data: str) -> None:
-        """Write, but never ask for focus reports: they cost repaints and change nothing here."""
-        if data not in ("\x1b[?1004h", "\x1b[?1004l"):
+        """Write, but no requests for focus reports or a pointer shape, which help nobody here."""
+        if data not in ("\x1b[?1004h", "\x1b[?1004l") and not data.startswith("\x1b]22;"):
             super().write(data)
 
     def _enable_mouse_support(self) -> None:
