@@ -34,6 +34,7 @@ class Children:
     """Up to `size` child processes; reports of their runs go to `take` on the worker's loop."""
 
     def __init__(self, size: int, take: Callable[[Report], None]) -> None:
+        self._size = size
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._folder = Path(tempfile.mkdtemp(prefix="qdeck-"))
@@ -42,17 +43,16 @@ class Children:
         self._socket.setblocking(False)
         self._socket.bind(path)
         self._loop.add_reader(self._socket.fileno(), self._drain)
-        self._pool = ProcessPool(
-            max_workers=size,
-            max_tasks=_RUNS_OF_A_CHILD,
-            initializer=enter,
-            initargs=[path, os.getpid()],
-            context=get_context("spawn"),
-        )
+        self._path = path
+        # Pebble starts all children of a pool at once, so each child is a pool of its own, made
+        # when all others are busy.
+        self._pools: list[ProcessPool] = []
+        self._idle: list[ProcessPool] = []
 
     async def run(self, order: Order) -> Outcome:
         """Run one order in a child; cancelling this kills the child."""
-        future = self._pool.schedule(run_in_child, args=[_encode(order)])
+        pool = self._idle.pop() if self._idle else self._grow()
+        future = pool.schedule(run_in_child, args=[_encode(order)])
         try:
             outcome: Outcome = await asyncio.wrap_future(future)
         except ProcessExpired as error:
@@ -60,8 +60,23 @@ class Children:
         except asyncio.CancelledError:
             future.cancel()
             raise
+        finally:
+            self._idle.append(pool)
         self._drain()
         return outcome
+
+    def _grow(self) -> ProcessPool:
+        if len(self._pools) >= self._size:
+            raise RuntimeError(f"more than {self._size} runs at a time")
+        pool = ProcessPool(
+            max_workers=1,
+            max_tasks=_RUNS_OF_A_CHILD,
+            initializer=enter,
+            initargs=[self._path, os.getpid()],
+            context=get_context("spawn"),
+        )
+        self._pools.append(pool)
+        return pool
 
     def _drain(self) -> None:
         for _ in range(200):
@@ -80,8 +95,9 @@ class Children:
     async def close(self) -> None:
         """Kill what still runs, and leave nothing behind."""
         self._loop.remove_reader(self._socket.fileno())
-        self._pool.stop()
-        await asyncio.to_thread(self._pool.join, 10)
+        for pool in self._pools:
+            pool.stop()
+        await asyncio.gather(*(asyncio.to_thread(pool.join, 10) for pool in self._pools))
         self._drain()
         self._socket.close()
         shutil.rmtree(self._folder, ignore_errors=True)
