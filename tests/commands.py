@@ -12,6 +12,9 @@ from typing import Any
 
 __all__ = ["APP", "Program"]
 
+#: Seconds after which a program that does not end is one that hangs.
+PATIENCE = 120.0
+
 #: An app of a user, kept in a file of its own.
 APP = """
 import os
@@ -73,6 +76,7 @@ class Program:
             cwd=self.folder,
             env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,
+            timeout=PATIENCE,
             capture_output=True,
             text=True,
             check=False,

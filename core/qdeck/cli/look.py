@@ -160,7 +160,7 @@ async def stats(door: Door, as_json: bool) -> None:
     by_queue = {}
     for row in await _queue_rows(door):
         raw = await door.deck.call("HGETALL", door.deck.keys(row.name).totals)
-        counts = {_text(name): int(value) for name, value in dict(raw).items()}
+        counts = _counts(raw)
         by_queue[row.name] = totals_object(counts, row)
     names = tuple(totals_object({}, QueueRow("")))
     total = {name: sum(counts[name] for counts in by_queue.values()) for name in names}
@@ -207,5 +207,7 @@ async def _queue_rows(door: Door) -> tuple[QueueRow, ...]:
     return found
 
 
-def _text(raw: bytes | str) -> str:
-    return raw.decode() if isinstance(raw, bytes) else raw
+def _counts(raw: Any) -> dict[str, int]:
+    """Return a hash of counts, given as field and value in turn or as a mapping."""
+    pairs = raw.items() if isinstance(raw, dict) else zip(raw[::2], raw[1::2], strict=True)
+    return {name.decode(): int(value) for name, value in pairs}
