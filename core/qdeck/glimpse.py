@@ -136,7 +136,7 @@ def row_of(
         attempt=int(attempt),
         max_attempts=int(base) + retries + 1 if record else None,
         created_at=at_ms(record.created) if record else None,
-        due_at=at_ms(hit.score if later else record.available if record else None),
+        due_at=at_ms(hit.score if later else (record.available or record.created) if record else None),
         started_at=at_ms(found.get("started")),
         finished_at=at_ms(hit.score) if finished else None,
         progress=number(found.get("progress")),

@@ -36,7 +36,7 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
-    """A body with the server's times of creation and first due, in ms."""
+    """A body with the server's times of creation and first due (0: at once), in ms."""
 
     created: int
     available: int
@@ -135,7 +135,7 @@ def job_from(
     base = int(run.get(b"base", b"0"))
     available = score if state in (State.SCHEDULED, State.RETRYING) else None
     if available is None and record:
-        available = record.available
+        available = record.available or record.created
     percent = run.get(b"progress")
     return Job(
         id=job_id,

@@ -99,7 +99,7 @@ for i = 1, #fresh do
   local id, packed, body, due, answer, held = unpack(fresh[i])
   local task, field = body[1], (answer == 's' and 'scheduled:' or 'pending:') .. body[1]
   records[#records + 1] = tag .. 'j:' .. id
-  records[#records + 1] = '\147' .. cmsgpack.pack(now, due) .. packed
+  records[#records + 1] = '\147' .. cmsgpack.pack(now, due > now and due or 0) .. packed
   moves[field] = (moves[field] or 0) + 1
   counts[task] = (counts[task] or 0) + 1
   local target, score = scheduled, due

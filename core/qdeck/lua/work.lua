@@ -266,7 +266,7 @@ local function read(packed)
   local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
   -- A comparison, unlike a sum, raises for text that looks like a number.
   if type(body[1]) ~= 'string' or type(body[2]) ~= 'string' or type(body[10]) ~= 'string'
-    or not (record[1] > 0 and record[2] > 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
+    or not (record[1] > 0 and record[2] >= 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
       and body[8] >= -1 and body[11] >= 0 and sum < 1e15) then
     error('unfit')
   end
@@ -328,7 +328,7 @@ while got < want and rank < most and bytes < 4194304 do
         if fence > 1 then
           call('HDEL', key, 'progress', 'message', 'finished', 'reason')
         else
-          add(page.wait, bucket(now - record[2]), 1)
+          add(page.wait, bucket(now - math.max(record[1], record[2])), 1)
         end
         add(page.moves, 'running', 1)
         add(page.moves, 'pending', -1)
