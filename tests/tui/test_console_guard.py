@@ -210,3 +210,36 @@ def test_every_verb_has_a_target_and_something_that_does_it() -> None:
     verbs = [row for row in ROWS if row.verbs]
     assert all(row.on and row.run is not None for row in verbs)
     assert {QueueRow, TaskRow} <= {kind for row in verbs for kind in row.on}
+
+
+async def test_marked_groups_are_retried_together() -> None:
+    twin = filled()
+    async with running(twin) as desk:
+        await desk.press("6")
+        await desk.until("DEAD in")
+        await desk.press("j", "j", "space", "space", "r")
+        await desk.until("Retry 83 dead jobs of 2 marked groups")
+        await desk.armed()
+        await desk.press("y")
+        await desk.until("83 of 83 jobs")
+        assert len(twin.of("dead")) == 250 - 83
+
+
+async def test_all_running_jobs_of_a_queue_are_cancelled_as_they_were_frozen() -> None:
+    twin = filled()
+    async with running(twin) as desk:
+        await desk.press("3")
+        await desk.until("build_report")
+        await desk.press("a", "x")
+        await desk.until("Cancel 3 marked jobs")
+        await desk.armed()
+        await desk.press("y")
+        await desk.until("3 now cancelled")
+
+
+async def test_a_frozen_screen_still_reads_a_view_once_it_is_opened() -> None:
+    async with running(filled()) as desk:
+        await desk.press("F")
+        await desk.until("frozen")
+        await desk.press("7")
+        await desk.until("host-a:11")

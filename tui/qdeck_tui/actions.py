@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from qdeck.admin import (
     Action,
@@ -19,6 +20,7 @@ from qdeck.admin import (
     JobRef,
     JobRow,
     Outcome,
+    Page,
     QueueRow,
     Selection,
     Target,
@@ -80,16 +82,31 @@ class Row:
 
 
 async def freeze(admin: Admin, subject: Subject) -> tuple[JobRef, ...]:
-    """Return the jobs that a subject stands for now, reading a whole list where it is one."""
+    """Return the jobs that a subject stands for now, reading whole lists and groups."""
     selection = subject.selection
-    if selection is None:
-        return tuple(target.ref for target in subject.targets if isinstance(target, JobRow))
+    if selection is not None:
+        chosen = selection
+        return await _all(
+            lambda window: admin.jobs(chosen.queue, chosen.state, window, chosen.query)
+        )
     refs: list[JobRef] = []
+    for target in subject.targets:
+        if isinstance(target, JobRow):
+            refs.append(target.ref)
+        elif isinstance(target, ErrorGroup):
+            refs += await _all(partial(admin.group, target))
+    return tuple(dict.fromkeys(refs))
+
+
+async def _all(read: Callable[[Window], Awaitable[Page]]) -> tuple[JobRef, ...]:
+    """Return the jobs of a whole list, a thousand at a time."""
+    refs: dict[JobRef, None] = {}
+    offset = 0
     while True:
-        window = Window(len(refs), 1000)
-        page = await admin.jobs(selection.queue, selection.state, window, selection.query)
-        refs += [job.ref for job in page.rows]
-        if not page.rows or (page.total is not None and page.complete and len(refs) >= page.total):
+        page = await read(Window(offset, 1000))
+        refs |= dict.fromkeys(job.ref for job in page.rows)
+        offset += len(page.rows)
+        if not page.rows or (page.total is not None and page.complete and offset >= page.total):
             return tuple(refs)
 
 
@@ -110,16 +127,16 @@ async def _pause(admin: Admin, subject: Subject, verb: Action) -> Outcome:
 
 
 async def _jobs(admin: Admin, subject: Subject, verb: Action) -> Result:
-    refs = subject.refs if subject.refs is not None else await freeze(admin, subject)
     if verb in ("cancel", "run_now"):
+        refs = subject.refs if subject.refs is not None else await freeze(admin, subject)
         return await (admin.cancel(refs) if verb == "cancel" else admin.run_now(refs))
     draft = admin.retry if verb == "retry" else admin.delete
-    group = next((t for t in subject.targets if isinstance(t, ErrorGroup)), None)
     if subject.selection is not None:
         return await draft(subject.selection)
-    if group is not None:
+    if len(subject.targets) == 1 and isinstance(subject.targets[0], ErrorGroup):
+        group = subject.targets[0]
         return await draft(Selection("dead", group.queue, group.fingerprint))
-    return await draft(refs)
+    return await draft(await freeze(admin, subject))
 
 
 async def _worker(admin: Admin, subject: Subject, verb: Action) -> Outcome:

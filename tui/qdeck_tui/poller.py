@@ -58,6 +58,7 @@ class Poller:
         self.rtt: float | None = None
         self._token = 0
         self._took = 0.0
+        self._fresh = True
         self._parts: Callable[[], Mapping[str, Read]] = dict
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -68,8 +69,8 @@ class Poller:
         self._task = asyncio.create_task(self._run(), name="poller")
 
     def want(self, token: int, parts: Callable[[], Mapping[str, Read]]) -> None:
-        """Read these parts from now on; `parts` is asked again before each poll."""
-        self._token, self._parts = token, parts
+        """Read these parts from now on, once even when frozen; `parts` is asked each time."""
+        self._token, self._parts, self._fresh = token, parts, True
         self._wake.set()
 
     def now(self) -> None:
@@ -90,7 +91,8 @@ class Poller:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            if not self.frozen:
+            if not self.frozen or self._fresh:
+                self._fresh = False
                 await self._poll()
             pause = max(self.every, 4 * (self.rtt or 0.0), self._took)
             with suppress(TimeoutError):

@@ -262,6 +262,8 @@ def _what(subject: Subject, number: int, first: Target | None) -> str:
         return safe(f"worker {first.host}:{first.pid} ({running} running)")
     if isinstance(first, QueueRow):
         return f"{plural(number, 'queue')} ({subject.scope})"
+    if isinstance(first, ErrorGroup) and len(subject.targets) > 1:
+        return f"{plural(number, 'dead job')} of {len(subject.targets):,} marked groups"
     if isinstance(first, ErrorGroup):
         return safe(f"{plural(number, 'dead job')} of {first.task} in {first.queue}, {first.type}: "
                     f"{first.message[:80]}")  # fmt: skip

@@ -4,10 +4,8 @@ times a second.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
-from itertools import islice
 from time import monotonic
 
 from qdeck.admin import LogLine
@@ -17,12 +15,15 @@ from qdeck_tui.widgets.pane import Pane
 
 __all__ = ["LogPane"]
 
+# Lines that are kept, and how many more may gather before the oldest are dropped.
 KEPT = 20_000
+SLACK = 2_000
 PAINT_EVERY = 0.25
 LONGEST = 4_000
 TIMES = ("utc", "local", "relative", "off")
 LEVELS = ("all", "info", "warning", "error")
 RANKS = {"debug": 0, "info": 1, "out": 1, "err": 2, "warning": 2, "error": 3, "critical": 3}
+WORDS = {"warning": "WARN", "critical": "CRIT"}
 STYLES = {"warning": "warn", "err": "warn", "error": "bad", "critical": "bad", "debug": "dim"}
 
 
@@ -32,7 +33,7 @@ class LogPane(Pane):
     def __init__(self, title: str, *, say: Callable[[str, str], None]) -> None:
         super().__init__(title)
         self._say = say
-        self._lines: deque[LogLine] = deque(maxlen=KEPT)
+        self._lines: list[LogLine] = []
         self._passing: list[LogLine] = []
         self.total: int | None = None
         self.dropped = 0
@@ -52,37 +53,31 @@ class LogPane(Pane):
     # What it is told
 
     def add(self, lines: Iterable[LogLine]) -> None:
-        """Take more lines; they are drawn with the next paint."""
+        """Take more lines, drawn with the next paint; the oldest go once there are many."""
         for line in lines:
-            if len(self._lines) == KEPT:
-                self.dropped += 1
-                if self._passing and self._passing[0] is self._lines[0]:
-                    self._gone += 1
             self._lines.append(line)
             self.attempts = max(self.attempts, line.attempt)
             if self._passes(line):
                 self._passing.append(line)
-        if self._gone > 2_000:
-            self._trim()
+        if len(self._lines) > KEPT + SLACK:
+            self._trim(len(self._lines) - KEPT)
         self.soon()
 
-    _gone = 0
-
-    def _trim(self) -> None:
-        first = self._lines[0] if self._lines else None
-        self._gone = 0
-        while self._passing and first is not None and self._passing[0].cursor < first.cursor:
-            cut_off = min(len(self._passing), 2_000)
-            del self._passing[:cut_off]
-            self.top = max(0, self.top - cut_off)
-            if self._hit is not None:
-                self._hit = max(0, self._hit - cut_off)
+    def _trim(self, number: int) -> None:
+        """Drop the oldest lines, and keep what is on screen where it is."""
+        seen = sum(1 for line in self._lines[:number] if self._passes(line))
+        del self._lines[:number]
+        del self._passing[:seen]
+        self.dropped += number
+        self.top = max(0, self.top - seen)
+        if self._hit is not None:
+            self._hit = self._hit - seen if self._hit >= seen else None
 
     def restart(self) -> None:
         """Forget all lines."""
         self._lines.clear()
         self._passing = []
-        self.top = self.dropped = self._gone = 0
+        self.top = self.dropped = 0
         self._hit = None
         self.following = True
         self.soon()
@@ -143,7 +138,10 @@ class LogPane(Pane):
         stamp = self._time(line)
         if stamp:
             head.append((stamp + " ", "dim"))
-        head += [(f"{line.level.upper()[:5]:<5} ", style), (f"#{line.attempt} ", "dim")]
+        head += [
+            (f"{WORDS.get(line.level, line.level.upper()[:5]):<5} ", style),
+            (f"#{line.attempt} ", "dim"),
+        ]
         used = sum(len(text) for text, _ in head)
         room = max(10, cells - used)
         if not self.wrapping:
@@ -255,7 +253,6 @@ class LogPane(Pane):
         self.level = LEVELS[(LEVELS.index(self.level) + 1) % len(LEVELS)]
         self._passing = [line for line in self._lines if self._passes(line)]
         self._hit = None
-        self._gone = 0
         self.top = min(self.top, max(0, len(self._passing) - 1))
         self.redraw()
 
@@ -316,7 +313,7 @@ class LogPane(Pane):
         """Return all kept lines as plain text with full times."""
         return "".join(
             f"{_iso(line.at)} {line.level.upper():<7} #{line.attempt} {line.text}\n"
-            for line in islice(self._lines, 0, None)
+            for line in self._lines
         )
 
 

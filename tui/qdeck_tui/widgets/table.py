@@ -89,6 +89,7 @@ class Table(Pane, Generic[T]):
         self.everything = False
         self.pivot: int | None = None
         self.loaded = False
+        self._growth = 0
         self._all: tuple[T, ...] = ()
         self._cells: dict[str, Line] = {}
         self._cells_for: tuple[object, ...] = ()
@@ -108,7 +109,9 @@ class Table(Pane, Generic[T]):
         else:
             self.rows, self.first = tuple(rows), offset
             known = offset + len(self.rows)
+            before_total = self.total
             self.total = known if total is None else max(total, 0)
+            self._growth = max(0, self.total - before_total) if before_total else 0
         self.stay(before)
         self.redraw()
 
@@ -201,10 +204,13 @@ class Table(Pane, Generic[T]):
         return max(1, self.size.height - (2 if self.titled else 1))
 
     def window(self) -> Window:
-        """Return the window to ask the server for: what is visible and a screen on each side."""
+        """Return the window to ask the server for: what is visible and a screen on each side.
+
+        Where rows arrive fast it reaches further down, so that the row under the cursor is in it.
+        """
         room = max(self.room, 10)
         offset = max(0, self.top - room)
-        return Window(offset, min(500, room * 3), self.reverse)
+        return Window(offset, min(600, room * 3 + 2 * self._growth), self.reverse)
 
     def hidden_marks(self) -> int:
         """Return how many marks are on rows that are not in the list as filtered."""

@@ -1,0 +1,84 @@
+"""Any text becomes harmless cells, and values become the few words that fit a column."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from qdeck_tui import format as words
+
+NOW = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
+
+
+@given(st.text())
+def test_safe_text_holds_nothing_that_commands_a_terminal(text: str) -> None:
+    safe = words.safe(text)
+    assert all(c.isprintable() for c in safe)
+    assert not any(c in safe for c in "\x1b\x9b\u202e\u2066\u200d\ufe0f\u0301")
+
+
+@given(st.text(), st.integers(0, 60))
+def test_a_fitted_text_takes_exactly_its_cells(text: str, cells: int) -> None:
+    fitted = words.fit(text, cells)
+    assert words.width(fitted) == cells
+    assert words.width(words.to_ascii(fitted)) == cells
+
+
+@given(st.text(), st.integers(2, 40))
+def test_wrapped_lines_hold_all_of_the_text(text: str, cells: int) -> None:
+    lines = words.wrap(text, cells)
+    assert all(words.width(line) <= cells for line in lines)
+    assert "".join(lines) == words.safe(text.replace("\t", "    "))
+
+
+@given(st.text(alphabet="abcæøя漢字가 あ"))
+def test_letters_take_the_cells_that_textual_counts(text: str) -> None:
+    safe = words.safe(text)
+    assert words.width(safe) == cell_len(safe)
+
+
+@given(st.text())
+def test_ascii_is_ascii(text: str) -> None:
+    assert words.to_ascii(words.safe(text)).isascii()
+
+
+def test_a_long_text_is_cut_without_being_read_to_its_end() -> None:
+    assert words.cut("x" * 10_000_000, 5) == "xxxx…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, "?"), (0, "0s"), (4.9, "4s"), (29, "20s"), (61, "1m"), (3599, "59m"), (7200, "2h"),
+     (200_000, "2d"), (-3, "0s")],
+)  # fmt: skip
+def test_ages_are_coarse_and_unknown_ones_are_a_question_mark(
+    seconds: float | None, shown: str
+) -> None:
+    assert words.age(seconds) == shown
+
+
+def test_a_queue_that_does_not_shrink_drains_never() -> None:
+    assert words.drain(math.inf) == "never"
+    assert words.drain(None) == "?"
+    assert words.drain(420) == "7m"
+
+
+def test_times_are_relative_and_absolute() -> None:
+    assert words.moment(NOW + timedelta(minutes=3), NOW) == "in 3m 03:15"
+    assert words.moment(NOW - timedelta(days=3), NOW) == "3d ago 18 Nov 03:12"
+
+
+def test_a_flat_line_is_drawn_flat_and_a_peak_to_the_top() -> None:
+    assert set(words.spark([0] * 30, 10)) == {"▁"}
+    assert words.spark([0, 0, 9], 3) == "▁▁█"
+    assert words.spark([], 10) == ""
+
+
+def test_a_sentence_breaks_between_words() -> None:
+    assert words.prose("one two three", 7) == ["one two", "three"]
+    assert words.prose("onetwothree", 4) == ["onet", "woth", "ree"]

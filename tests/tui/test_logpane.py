@@ -1,0 +1,108 @@
+"""The live log keeps a ring of lines, paints seldom, and holds still once the operator moved."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from textual.app import App, ComposeResult
+
+from qdeck.admin import LogLine
+from qdeck_tui.palette import Palette
+from qdeck_tui.widgets.logpane import KEPT, SLACK, LogPane
+
+START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
+
+
+def lines(first: int, number: int, level: str = "info") -> list[LogLine]:
+    """Return numbered lines."""
+    return [
+        LogLine(str(at), START + timedelta(seconds=at), level, 1, f"line {at}")
+        for at in range(first, first + number)
+    ]
+
+
+class Stage(App[None]):
+    """Shows one log."""
+
+    ascii = plain = False
+    palette = Palette(None, colour=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.pane = LogPane("LOG", say=lambda text, style: self.said.append(text))
+
+    def compose(self) -> ComposeResult:
+        """Yield the log."""
+        yield self.pane
+
+
+@asynccontextmanager
+async def shown() -> AsyncIterator[LogPane]:
+    """Show an empty log."""
+    app = Stage()
+    async with app.run_test(size=(60, 12)) as pilot:
+        await pilot.pause()
+        yield app.pane
+
+
+def seen(pane: LogPane) -> list[str]:
+    """Return the texts on screen."""
+    pane.redraw()
+    return ["".join(text for text, _ in line)[22:].strip() for line in pane._shown[1:]]
+
+
+async def test_the_end_is_followed() -> None:
+    async with shown() as pane:
+        pane.add(lines(0, 100))
+        assert seen(pane)[-1] == "line 99"
+
+
+async def test_a_ring_of_lines_is_kept_and_what_is_on_screen_stays() -> None:
+    async with shown() as pane:
+        pane.add(lines(0, KEPT + SLACK))
+        pane.do_page_up()
+        before = seen(pane)
+        pane.add(lines(KEPT + SLACK, 500))
+        assert seen(pane) == before
+        assert len(pane.words().splitlines()) == KEPT
+        assert pane.dropped == SLACK + 500
+
+
+async def test_many_lines_at_once_are_painted_a_few_times() -> None:
+    async with shown() as pane:
+        pane.add(lines(0, 10))
+        painted = pane.painted
+        for at in range(50):
+            pane.add(lines(10 + at * 100, 100))
+        assert pane.painted <= painted + 2 * pane.size.height
+
+
+async def test_a_level_hides_the_lines_below_it() -> None:
+    async with shown() as pane:
+        pane.add([*lines(0, 5), *lines(5, 2, "error")])
+        for _ in range(3):
+            pane.do_level()
+        assert [text for text in seen(pane) if text] == ["line 5", "line 6"]
+
+
+async def test_errors_are_found_in_both_directions() -> None:
+    async with shown() as pane:
+        pane.add([*lines(0, 50), *lines(50, 1, "error"), *lines(51, 50)])
+        pane.do_top()
+        pane.do_error_next()
+        assert "line 50" in seen(pane)
+        pane.do_bottom()
+        seen(pane)
+        pane.do_error_back()
+        assert "line 50" in seen(pane)
+
+
+async def test_long_lines_are_cut_or_wrapped() -> None:
+    async with shown() as pane:
+        pane.add([LogLine("1", START, "info", 1, "x" * 100_000)])
+        assert seen(pane)[0].endswith("…")
+        pane.do_wrap()
+        assert seen(pane)[1].startswith("x")
