@@ -109,7 +109,7 @@ def translate(error: BaseException, address: str, secrets: tuple[str, ...] = ())
     said = " ".join((str(error) or type(error).__name__).split())[:300]
     for secret in secrets:
         said = said.replace(secret, "***")
-    if isinstance(error, errors.NoPermissionError):
+    if isinstance(error, errors.NoPermissionError) or "ACL failure" in said:
         return ReadOnly(
             f"{address} does not permit this to the user of the URL ({said}); "
             "use a user whose ACL allows it"

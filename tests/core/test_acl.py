@@ -1,0 +1,80 @@
+"""The README's lines for users of the server with fewer rights, tried on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from tests.servers import Server
+
+import qdeck
+from qdeck.errors import ReadOnly
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def rules(name: str) -> list[str]:
+    """Return the rules of a user as the README gives them, after `ACL SETUSER name on >password`."""
+    found = re.search(rf"^ACL SETUSER {name} on >\S+ (.+)$", README, re.MULTILINE)
+    assert found is not None, f"the README has no line for {name}"
+    return found[1].split()
+
+
+def login(server: Server, name: str, prefix: str) -> str:
+    """Make the user and return the URL to log in with."""
+    words = [word.replace("shop", prefix) for word in rules(name)]
+    assert server.ask("ACL", "SETUSER", name, "on", ">secret", *words) == b"OK"
+    return server.url.replace("redis://", f"redis://{name}:secret@")
+
+
+def make(url: str, prefix: str) -> qdeck.Deck:
+    """Return a deck with one task."""
+    deck = qdeck.Deck(url, prefix=prefix)
+
+    @deck.task(max_retries=1, backoff=[0.05])
+    async def double(ctx: qdeck.Context, n: int) -> int:
+        ctx.log.info("doubling %d", n)
+        ctx.progress(50, "half way")
+        if n == 3 and ctx.attempt == 1:
+            raise ValueError("odd")
+        return 2 * n
+
+    return deck
+
+
+async def test_a_producer_enqueues_and_awaits_what_a_worker_runs(prefix: str) -> None:
+    with Server() as server:
+        producer = make(login(server, "producer", prefix), prefix)
+        worker = make(login(server, "worker", prefix), prefix)
+        async with producer, worker:
+            jobs = [await producer.enqueue("double", {"n": n}) for n in range(4)]
+            late = await producer.enqueue("double", {"n": 9}, delay=0.05, unique="k")
+            serving = worker.worker(concurrency=2)
+            task = asyncio.create_task(serving.run())
+            values = [await producer.result(job.id, timeout=20) for job in [*jobs, late]]
+            assert values == [0, 2, 4, 6, 18]
+            await serving.stop()
+            await task
+
+
+async def test_a_producer_may_not_delete_what_is_pending(prefix: str) -> None:
+    with Server() as server:
+        producer = make(login(server, "producer", prefix), prefix)
+        async with producer:
+            job = await producer.enqueue("double", {"n": 1})
+            with pytest.raises(ReadOnly):
+                await producer.cancel(job.id)
+            found = await producer.job(job.id)
+            assert found is not None
+            assert found.state == "pending"
+
+
+async def test_a_viewer_may_not_enqueue(prefix: str) -> None:
+    with Server() as server:
+        viewer = make(login(server, "viewer", prefix), prefix)
+        async with viewer:
+            with pytest.raises(ReadOnly):
+                await viewer.enqueue("double", {"n": 1})
+            assert server.ask("KEYS", "*") == []
