@@ -186,7 +186,8 @@ class Heart:
             self._deck.settings.lease,
             [settle],
         )
-        run_sync(self._deck.connector.sync_lane(), command)
+        word = verbs.read_turn(run_sync(self._deck.connector.sync_lane(), command)).settled[0]
+        self._worker.post(self._worker.ended, run, settle, word)
         _log.error("job %s (%s) blocked the loop past its timeout", run.id, run.spec.name)
 
     def stack(self) -> str:

@@ -464,7 +464,12 @@ class Worker:
         self.done += 1
         if word == "stale":
             _log.warning("job %s: its result came too late and was refused", settle.id)
-        elif word == "dead" and run is not None and run.spec.failed is not None:
+        elif run is not None:
+            self.ended(run, settle, word)
+
+    def ended(self, run: Run, settle: Settle, word: str) -> None:
+        """Run the `failed` hook of a task whose job a settle has made dead."""
+        if word == "dead" and run.spec.failed is not None:
             error = run.error or RuntimeError(f"{settle.type}: {settle.message}")
             hook = self._spawn(run.spec.run_failed(error, run.args))
             self._hooks.add(hook)

@@ -15,10 +15,19 @@ from qdeck.job import Job, State
 from qdeck.keys import FIXED
 from qdeck.worker import Worker
 
-__all__ = ["SETS", "check_sets", "eventually", "finished", "new_deck", "serving", "state_of"]
+__all__ = [
+    "SETS",
+    "check_sets",
+    "eventually",
+    "finished",
+    "log_of",
+    "new_deck",
+    "serving",
+    "state_of",
+]
 
 SETS = ("ready", "scheduled", "retrying", "lease", "completed", "dead", "cancelled")
-PATIENCE = 60.0
+PATIENCE = 8.0
 
 
 @contextlib.asynccontextmanager
@@ -54,6 +63,15 @@ async def eventually(what: Callable[[], Any], patience: float = PATIENCE) -> Any
             return found
         assert time.monotonic() < end, f"not reached within {patience:.0f} s"
         await asyncio.sleep(0.01)
+
+
+async def log_of(deck: Deck, job: Job[Any]) -> list[tuple[str, str]]:
+    """Returns (level, text) of a job's log."""
+    found = []
+    for _, flat in await deck.call("XRANGE", deck.keys(job.queue).log(job.id), "-", "+"):
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        found.append((fields[b"l"].decode(), fields[b"x"].decode()))
+    return found
 
 
 async def state_of(deck: Deck, job: Job[Any]) -> State:

@@ -12,17 +12,11 @@ from typing import Any
 
 import pytest
 from tests.core.apps import crunch
-from tests.core.serving import eventually, finished, new_deck, serving, state_of
+from tests.core.serving import eventually, finished, log_of, new_deck, serving, state_of
 from tests.servers import Server
 
 import qdeck
 from qdeck import Context, Deck, State
-
-
-async def log_of(deck: Deck, job: qdeck.Job[Any]) -> list[tuple[str, str]]:
-    """Returns (level, text) of a job's log."""
-    lines = await deck.call("XRANGE", deck.keys(job.queue).log(job.id), "-", "+")
-    return [(fields[b"l"].decode(), fields[b"x"].decode()) for _, fields in lines]
 
 
 async def test_an_async_task_runs_and_its_result_is_kept(deck: Deck) -> None:
