@@ -26,10 +26,14 @@ _LONGEST_PAUSE: Final = 5.0
 
 def parse_queues(queues: str | Sequence[str]) -> list[tuple[str, int | None]]:
     """Return (name, weight or None) of queues as given: "a,b:3" or a list; raises SettingsError."""
-    words = queues.split(",") if isinstance(queues, str) else list(queues)
+    words = queues.split(",") if isinstance(queues, str) else queues
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise SettingsError(
+            f'queues {queues!r} are not usable; give names, as in ["mail", "bulk:2"]'
+        )
     found: dict[str, int | None] = {}
     for word in words:
-        name, colon, weight = str(word).strip().partition(":")
+        name, colon, weight = word.strip().partition(":")
         check_name("queue", name)
         if colon and not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= 1000):
             raise SettingsError(

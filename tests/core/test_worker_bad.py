@@ -270,7 +270,7 @@ async def test_a_handler_that_forks_and_comes_back_runs_on_once(deck: Deck, heal
     def fork_too() -> int:
         child = os.fork()
         if child:
-            os.waitpid(child, 0)  # noqa: ASYNC222
+            os.waitpid(child, 0)
         return child
 
     @deck.task(max_retries=0)
