@@ -178,7 +178,7 @@ def first_times(raw: Any) -> tuple[float, float] | None:
         return None
     try:
         created, at = _number(raw, 1)
-        return created, _number(raw, at)[0]
+        return created, _number(raw, at)[0] or created
     except (IndexError, msgspec.MsgspecError):
         return None
 
