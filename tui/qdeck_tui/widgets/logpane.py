@@ -189,6 +189,11 @@ class LogPane(Pane):
     # Moving
 
     def _go(self, to: int) -> None:
+        """Move by hand: the next search begins at the top of the screen."""
+        self._hit = None
+        self._show(to)
+
+    def _show(self, to: int) -> None:
         self.following = False
         self.top = max(0, min(to, len(self._passing) - 1))
         self.redraw()
@@ -209,6 +214,7 @@ class LogPane(Pane):
     def do_bottom(self) -> None:
         """Go to the end and follow it."""
         self.following = True
+        self._hit = None
         self.redraw()
 
     def do_page_down(self) -> None:
@@ -279,17 +285,23 @@ class LogPane(Pane):
             self._say("nothing to find yet: / asks for it", "warn")
             return
         needle = self.needle.lower()
-        start = self._hit if self._hit is not None else self.top - step
+        start = self._hit if self._hit is not None else self._edge(step)
         self._seek(start, step, lambda line: needle in line.text.lower(), self.needle)
+
+    def _edge(self, step: int) -> int:
+        """Return where a search begins without a hit: before the top line, or after the last."""
+        if step > 0:
+            return self.top - 1
+        return len(self._passing) if self.following else self.top
 
     def do_error_next(self) -> None:
         """Go to the next error."""
-        start = self._hit if self._hit is not None else self.top
+        start = self._hit if self._hit is not None else self._edge(1)
         self._seek(start, 1, lambda line: RANKS.get(line.level, 1) >= 3, "an error")
 
     def do_error_back(self) -> None:
         """Go to the error before."""
-        start = self._hit if self._hit is not None else self.top
+        start = self._hit if self._hit is not None else self._edge(-1)
         self._seek(start, -1, lambda line: RANKS.get(line.level, 1) >= 3, "an error")
 
     def _seek(self, start: int, step: int, fits: Callable[[LogLine], bool], what: str) -> None:
@@ -303,9 +315,8 @@ class LogPane(Pane):
             self.redraw()
             return
         self._hit = hit
-        self._go(hit if hit < self.top or hit >= self.top + self._room else self.top)
-        if not self.top <= hit < self.top + self._room:
-            self._go(hit)
+        inside = self.top <= hit < self.top + self._room
+        self._show(self.top if inside and not self.wrapping else hit)
 
     # Saving and copying
 
