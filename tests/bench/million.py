@@ -1,0 +1,244 @@
+"""Measure the server time of every bounded step with 1,000,000 jobs in a state.
+
+    pip install '.[test]'
+    python tests/bench/million.py [--jobs 1000000] [--repeats 20]
+
+Times are the server's own, from its slow log with a threshold of 0: the slowest single command or
+script of an operation. Each is asked to stay within 10 ms. The slow log counts time on the clock,
+so on a busy machine the median and the minimum say more than the maximum. Needs about 1.5 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import qdeck
+from qdeck import queue as verbs
+from qdeck.admin import JobRef, StateName, Window
+from qdeck.record import Settle
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.bench.rig import middle, print_heading, print_table
+from tests.bench.rows import PAD
+from tests.servers import Server
+
+_WORKER = "bench:1:0000"
+Operation = Callable[[int], Awaitable[Any]]
+
+
+class Million:
+    """A queue with very many jobs, and the operations on it."""
+
+    def __init__(self, server: Server, jobs: int, repeats: int) -> None:
+        self.server = server
+        self.jobs = jobs
+        self.repeats = repeats
+        self.deck = qdeck.Deck(server.url, prefix="bench")
+        self.keys = self.deck.keys("default")
+        self.admin = self.deck.admin(actor="bench")
+        self.turn = 0
+        self.lines: list[list[object]] = []
+        self.claimed: list[verbs.Claimed] = []
+
+        @self.deck.task
+        async def noop(i: int, pad: str) -> None:
+            return None
+
+        self.task = noop
+
+    async def fill(self, delay: float | None = None) -> None:
+        """Enqueue the jobs."""
+        task = self.task.options(delay=delay)
+        for at in range(0, self.jobs, 5000):
+            await self.deck.enqueue_many(
+                task.call(i, PAD) for i in range(at, min(at + 5000, self.jobs))
+            )
+
+    async def time(self, state: str, what: str, operation: Operation) -> None:
+        """Note the slowest command of an operation, several times."""
+        slowest = []
+        with self.server.client() as client:
+            # Connections, scripts and caches are warm from here on.
+            await operation(0)
+            client.config_set("slowlog-max-len", 10_000)
+            for number in range(1, self.repeats + 1):
+                client.config_set("slowlog-log-slower-than", 0)
+                client.execute_command("SLOWLOG", "RESET")
+                await operation(number)
+                client.config_set("slowlog-log-slower-than", -1)
+                slowest.append(self._slowest(client.execute_command("SLOWLOG", "GET", "-1")))
+        shown = [f"{value / 1000:.2f}" for value in (middle(slowest), min(slowest), max(slowest))]
+        self.lines.append([state, what, *shown])
+
+    @staticmethod
+    def _slowest(entries: list[Any]) -> float:
+        """Return the µs of the slowest command that is not the measurement's own."""
+        times = [0.0]
+        for entry in entries:
+            took, words = (
+                (entry["duration"], entry["command"].split())
+                if isinstance(entry, dict)
+                else (entry[2], entry[3])
+            )
+            if words[0].upper() not in (b"CONFIG", b"SLOWLOG"):
+                times.append(float(took))
+        return max(times)
+
+    def window(self, state: StateName, offset: int) -> Operation:
+        """Return the read of a page of 100 jobs."""
+
+        async def read(_: int) -> None:
+            page = await self.admin.jobs("default", state, Window(offset, 100))
+            assert len(page.rows) == 100
+
+        return read
+
+    async def look(self, _: int) -> None:
+        """Read the counts of everything."""
+        await self.admin.snapshot()
+
+    async def middle_ids(self, key: str, number: int) -> list[str]:
+        """Return 100 ids from the middle of a set."""
+        at = self.jobs // 2 + 1000 * number
+        found = await self.deck.call("ZRANGE", key, at, at + 99)
+        return [raw.decode() for raw in found]
+
+    def change(self, verb: str, key: str) -> Operation:
+        """Return an operator's verb on 100 jobs in the middle."""
+
+        async def act(number: int) -> None:
+            ids = await self.middle_ids(key, number)
+            answer = await self.deck.execute(verbs.move(self.keys, verb, "bench", ids))
+            assert len(verbs.read_moved(answer)) == 100
+
+        return act
+
+    def freeze(self, key: str, verb: str) -> Operation:
+        """Return one step of a bulk operation's draft, from the middle of a set."""
+
+        async def act(number: int) -> None:
+            command = verbs.freeze(
+                self.keys, key, f"bench{number}", verb, "bench", self.jobs // 2, 60
+            )
+            await self.deck.execute(command)
+
+        return act
+
+    async def enqueue(self, number: int) -> None:
+        """Enqueue as many as one script takes."""
+        await self.deck.enqueue_many(self.task.call(i, PAD) for i in range(verbs.CHUNK))
+
+    async def work(self, want: int) -> None:
+        """Settle what was claimed and claim as many."""
+        settles = [Settle(job.id, job.fence, "c", "noop", 1.0) for job in self.claimed]
+        self.turn += 1
+        command = verbs.work(self.keys, _WORKER, self.turn, want, 600.0, settles)
+        self.claimed = verbs.read_turn(await self.deck.execute(command)).claimed
+
+    async def work_wide(self, _: int) -> None:
+        """Do a turn of a worker with concurrency 100."""
+        await self.work(100)
+
+    async def work_widest(self, _: int) -> None:
+        """Do a turn of a worker with more slots than one script takes."""
+        await self.work(verbs.CHUNK)
+
+    async def tend(self, _: int) -> None:
+        """Promote what is due."""
+        await self.deck.execute(verbs.tend(self.keys, 15.0, 3))
+
+    async def trim(self, _: int) -> None:
+        """Delete a step of finished jobs beyond the retention."""
+        deleted = await self.deck.execute(verbs.trim(self.keys, self.deck.settings))
+        assert deleted[0] > 0
+
+    async def pending(self) -> None:
+        """Measure with all jobs pending."""
+        await self.fill()
+        state, ready = "pending", self.keys.ready
+        await self.time(state, "counts of all states (snapshot)", self.look)
+        await self.time(
+            state, "page of 100 from the middle", self.window("pending", self.jobs // 2)
+        )
+        await self.time(state, "page of 100 from the end", self.window("pending", self.jobs - 150))
+        await self.time(state, "cancel 100 in the middle", self.change("cancel", ready))
+        await self.time(state, "delete 100 in the middle", self.change("delete", ready))
+        await self.time(state, "freeze 500 in the middle for a bulk", self.freeze(ready, "delete"))
+        await self.time(state, "enqueue 500", self.enqueue)
+        await self.time(state, "settle 100 and claim 100", self.work_wide)
+        await self.time(state, "settle 500 and claim 500", self.work_widest)
+        await self.time(state, "tend, nothing due", self.tend)
+
+    async def completed(self) -> None:
+        """Complete all jobs, and measure."""
+        while self.claimed or await self.deck.call("ZCARD", self.keys.ready):
+            await self.work(verbs.CHUNK)
+        state, key = "completed", self.keys.completed
+        await self.time(state, "counts of all states (snapshot)", self.look)
+        await self.time(
+            state, "page of 100 from the middle", self.window("completed", self.jobs // 2)
+        )
+        await self.time(state, "delete 100 in the middle", self.change("delete", key))
+        await self.time(state, "enqueue 500", self.enqueue)
+        await self.time(state, "settle 100 and claim 100", self.work_wide)
+        # A record is kept for 30 s at least, so that a repeated enqueue finds it.
+        await asyncio.sleep(32)
+        await self.time(state, "trim a step", self.trim)
+
+    async def scheduled(self) -> None:
+        """Measure with all jobs due later, and with all of them due at once."""
+        await self.deck.call("FLUSHALL", "SYNC")
+        await self.fill(delay=3600)
+        state, key = "scheduled", self.keys.scheduled
+        await self.time(state, "counts of all states (snapshot)", self.look)
+        await self.time(
+            state, "page of 100 from the middle", self.window("scheduled", self.jobs // 2)
+        )
+        await self.time(state, "delete 100 in the middle", self.change("delete", key))
+        await self.time(state, "make 100 in the middle pending", self.change("run_now", key))
+        await self.deck.call("FLUSHALL", "SYNC")
+        await self.fill(delay=1)
+        await asyncio.sleep(2)
+        await self.time("scheduled, all due", "tend a step (promotes 200)", self.tend)
+
+    async def one(self) -> None:
+        """Look a job up by its id, which is the same at any size."""
+        ids = await self.middle_ids(self.keys.completed, 0)
+
+        async def read(_: int) -> None:
+            assert await self.admin.job(JobRef(ids[0], "default")) is not None
+
+        await self.time("completed", "one job's detail", read)
+
+
+async def measure(jobs: int, repeats: int) -> None:
+    """Go through the states and print the table."""
+    with Server() as server:
+        bench = Million(server, jobs, repeats)
+        await bench.pending()
+        await bench.completed()
+        await bench.one()
+        await bench.scheduled()
+        await bench.deck.close()
+        print_heading(f"{jobs:,} jobs in one state, ms of server time", server.info)
+    print_table(["state", "operation", "median", "least", "most"], bench.lines)
+
+
+def main() -> None:
+    """Measure once."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=20)
+    chosen = parser.parse_args()
+    asyncio.run(measure(chosen.jobs, chosen.repeats))
+
+
+if __name__ == "__main__":
+    main()
