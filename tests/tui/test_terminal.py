@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,19 @@ def test_an_idle_console_writes_nothing() -> None:
                 pty.pump()
             if len(pty.raw) == before:
                 break
+
+
+def test_a_stalled_line_leaves_frames_out_and_ends_with_the_right_screen() -> None:
+    with a_small_console() as pty:
+        pty.wait_for("ready")
+        pty.press("f")
+        stalled = time.monotonic() + 2
+        while time.monotonic() < stalled:
+            time.sleep(0.1)
+        pty.press("a")
+        pty.wait_for("f a")
+        assert "flood" not in pty.text
+        assert len(pty.raw) < 300 * 500
 
 
 # The parts

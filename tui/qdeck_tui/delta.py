@@ -21,6 +21,8 @@ from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
 from textual.strip import SGR_STYLES, Strip
 
+from qdeck_tui.driver import ConsoleDriver
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.events import Resize
@@ -295,6 +297,9 @@ class DeltaMixin(App[None]):
             if renderable is not None and not self._batch_count:
                 self.forget_frame()
             super()._display(screen, renderable)
+            return
+        if isinstance(driver, ConsoleDriver) and driver.leave_out():
+            self.forget_frame()
             return
         try:
             text = self._difference(renderable)

@@ -1,44 +1,36 @@
-"""Textual's driver on a terminal of its own, and the part of the app that lives and dies with it.
+"""Textual's driver on a terminal of its own.
 
-`ConsoleDriver` reads and writes the descriptor that `Terminal.take` kept, asks for clicks only, and
-ends the program when the terminal ends. `TerminalMixin` turns signals and crashes into an orderly
-exit: modes off, one plain report without local variables, an exit code that says what happened.
+It reads and writes the descriptor that `Terminal.take` kept, asks for clicks only, and ends the
+program when the terminal ends. Where it can it does so on the app's own loop: a thread between a
+key and its answer would wait for every CPU-bound thread of a local worker, twice.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import io
 import os
-import re
 import select
 import signal
 import threading
-import traceback
 from codecs import getincrementaldecoder
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from rich.console import Console
 from textual import constants, events
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
-from textual.app import App, _PrintCapture
-from textual.color import Color
 from textual.drivers.linux_driver import LinuxDriver
-from textual.filter import Monochrome, NoColor
+from textual.message import Message
 
-from qdeck_tui.colourless import Colourless
-from qdeck_tui.packets import Packets
-from qdeck_tui.terminal import Terminal
+from qdeck_tui.packets import Packet, Packets
 
-__all__ = ["ConsoleDriver", "TerminalMixin"]
+if TYPE_CHECKING:
+    from qdeck_tui.lifetime import TerminalMixin
 
-# Signals that end the console, and how long an orderly end may take before it is cut short.
-ENDING = (signal.SIGTERM, signal.SIGHUP)
-PATIENCE = 8.0
-SECRET = re.compile(r"(?<=://)[^/@\s'\"]*@")
+__all__ = ["ConsoleDriver"]
+
+# More than this waiting for a slow line, and frames are left out until it has taken all of it.
+BEHIND = 32_768
 
 
 class ConsoleDriver(LinuxDriver):
@@ -57,32 +49,45 @@ class ConsoleDriver(LinuxDriver):
         self._file = terminal.file
         self.fileno = terminal.fd
         self.input_tty = True
+        self._direct = False
+        self._waiting = b""
+        self._left_out = False
+        self._parser = XTermParser()
+        self._packets = Packets()
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
+        self._silence: asyncio.TimerHandle | None = None
 
     def _get_terminal_size(self) -> tuple[int, int]:
         return self._terminal.size()
+
+    # Modes
 
     def start_application_mode(self) -> None:
         """Switch the modes on; whatever the terminal showed before is unknown then."""
         self._terminal.drawn = True
         self._console.forget_frame()
+        self._direct = self._terminal.own and self._listen()
         cast(Any, super()).start_application_mode()
         if self._console.show_cursor:
             self.write("\x1b[?25h")
 
     def stop_application_mode(self) -> None:
-        """Switch the modes off again."""
+        """Switch the modes off again, and wait until the terminal has taken that."""
         super().stop_application_mode()
+        self._finish()
         self._terminal.drawn = False
+
+    def disable_input(self) -> None:
+        """Read no more keys."""
+        if self._direct:
+            self._loop.remove_reader(self.fileno)
+        super().disable_input()
 
     def close(self) -> None:
         """Write what is left; should that not end, the terminal's file drops it."""
+        self._finish()
         if self._writer_thread is not None and self._writer_thread.is_alive():
             super().close()
-
-    def write(self, data: str) -> None:
-        """Write, but no requests for focus reports or a pointer shape, which help nobody here."""
-        if data not in ("\x1b[?1004h", "\x1b[?1004l") and not data.startswith("\x1b]22;"):
-            super().write(data)
 
     def _enable_mouse_support(self) -> None:
         if self._mouse:
@@ -97,31 +102,125 @@ class ConsoleDriver(LinuxDriver):
             self._disable_mouse_support()
         self._mouse = enabled
         self._enable_mouse_support()
+        self.flush()
+
+    # Output
+
+    def write(self, data: str) -> None:
+        """Write, but no requests for focus reports or a pointer shape, which help nobody here."""
+        if data in ("\x1b[?1004h", "\x1b[?1004l") or data.startswith("\x1b]22;"):
+            return
+        if not self._direct:
+            super().write(data)
+            return
+        if not self._waiting:
+            self._loop.call_soon(self.flush)
+        self._waiting += data.encode("utf-8", "replace")
+
+    def flush(self) -> None:
+        """Write what the terminal takes now; the rest follows when it takes more."""
+        if not self._direct or not self._waiting:
+            return
+        try:
+            taken = os.write(self.fileno, self._waiting)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            taken = len(self._waiting)
+            self._terminal.file.gone = True
+        self._waiting = self._waiting[taken:]
+        if self._waiting:
+            self._loop.add_writer(self.fileno, self.flush)
+            return
+        self._loop.remove_writer(self.fileno)
+        if self._left_out:
+            self._left_out = False
+            self._console.repaint()
+
+    def leave_out(self) -> bool:
+        """Return whether a frame is better left out, since the line is behind; it comes later."""
+        if len(self._waiting) < BEHIND:
+            return False
+        self._left_out = True
+        return True
+
+    def _finish(self) -> None:
+        """Write what is waiting, and wait for it."""
+        if self._direct and self._waiting:
+            with contextlib.suppress(OSError, ValueError):
+                self._loop.remove_writer(self.fileno)
+            rest, self._waiting = self._waiting, b""
+            self._terminal.file.send(rest)
+
+    # Input
+
+    def send_message(self, message: Message) -> None:
+        """Hand an event to the app, at once where that is possible."""
+        if self._direct and threading.get_ident() == self._console._thread_id:
+            self._console.post_message(message)
+        else:
+            super().send_message(message)
+
+    def _listen(self) -> bool:
+        """Read keys on the app's loop; False where the loop cannot wait for a terminal."""
+        try:
+            self._loop.add_reader(self.fileno, self._on_readable)
+        except (NotImplementedError, OSError, ValueError):
+            return False
+        return True
+
+    def _on_readable(self) -> None:
+        """Take what the terminal sent."""
+        try:
+            data = os.read(self.fileno, 4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self.fileno)
+            self._lost()
+            return
+        self._take(self._packets.feed(self._decode(data)))
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+        if self._packets.waiting:
+            self._silence = self._loop.call_later(constants.ESCAPE_DELAY, self._on_silence)
+
+    def _on_silence(self) -> None:
+        """Take what was held back: nothing followed it."""
+        self._silence = None
+        self._take(self._packets.flush())
+
+    def _take(self, packets: list[Packet]) -> None:
+        """Turn packets into events."""
+        for packet in packets:
+            if packet.kind == "escape":
+                self.process_message(events.Key("escape", "\x1b"))
+            elif packet.kind == "paste":
+                self.process_message(events.Paste(packet.text))
+            else:
+                for event in self._parser.feed(packet.text):
+                    self.process_message(event)
+        for event in self._parser.tick():
+            self.process_message(event)
+
+    def _lost(self) -> None:
+        """End the program: its terminal is gone."""
+        self._terminal.file.gone = True
+        self._console.end_from_thread(128 + signal.SIGHUP)
 
     def run_input_thread(self) -> None:
-        """Turn what the terminal sends into events until told to stop or the terminal ends."""
-        parser = XTermParser(self._debug)
-        packets = Packets()
-        decode = getincrementaldecoder("utf-8")("replace").decode
+        """Do in a thread what the loop cannot do."""
+        if self._direct:
+            return
         fd = self.fileno
-
-        def pass_on(found: list[Any]) -> None:
-            for packet in found:
-                if packet.kind == "escape":
-                    self.process_message(events.Key("escape", "\x1b"))
-                elif packet.kind == "paste":
-                    self.process_message(events.Paste(packet.text))
-                else:
-                    for event in parser.feed(packet.text):
-                        self.process_message(event)
-            for event in parser.tick():
-                self.process_message(event)
-
         try:
             while not self.exit_event.is_set():
-                patience = constants.ESCAPE_DELAY if packets.waiting else 0.1
+                patience = constants.ESCAPE_DELAY if self._packets.waiting else 0.1
                 if not select.select([fd], [], [], patience)[0]:
-                    pass_on(packets.flush())
+                    self._take(self._packets.flush())
                     continue
                 try:
                     data = os.read(fd, 4096)
@@ -130,155 +229,11 @@ class ConsoleDriver(LinuxDriver):
                 except OSError:
                     data = b""
                 if not data:
-                    self._terminal.file.gone = True
-                    self._console.end_from_thread(128 + signal.SIGHUP)
+                    self._lost()
                     return
-                pass_on(packets.feed(decode(data)))
+                self._take(self._packets.feed(self._decode(data)))
         finally:
             with contextlib.suppress(EOFError, ParseError):
-                for _ in parser.feed(""):
+                for _ in self._parser.feed(""):
                     pass
-
-
-class Printed(_PrintCapture):
-    """What Python code prints. It has the descriptor that multiprocessing hands to its children."""
-
-    def fileno(self) -> int:
-        """Return the standard descriptor, which is not the terminal while that is taken."""
-        return 2 if self.stderr else 1
-
-
-class TerminalMixin(App[None]):
-    """An app on a taken terminal. `terminal` None (in tests) leaves everything to Textual.
-
-    `on_ending` is called once, from any thread, when the program is told to end: it may begin to
-    give back what it holds. `farewell` is what to print after the terminal has been given back.
-    """
-
-    terminal: Terminal | None = None
-    show_cursor = False
-    on_ending: Callable[[], None] | None = None
-
-    def __init__(self, *arguments: Any, terminal: Terminal | None = None, **options: Any) -> None:
-        self.terminal = terminal
-        self.farewell: list[str] = []
-        self._ending: int | None = None
-        self._ended = threading.Event()
-        if terminal is not None:
-            options["driver_class"] = ConsoleDriver
-        super().__init__(*arguments, **options)
-        self._capture_stdout = Printed(self, stderr=False)
-        self._capture_stderr = Printed(self, stderr=True)
-        if self.no_color:
-            self.remove_colour()
-
-    def forget_frame(self) -> None:
-        """Forget what the terminal shows; the delta writer overrides this."""
-
-    def remove_colour(self) -> None:
-        """Write no colour at all from now on."""
-        kept = [each for each in self._filters if not isinstance(each, Monochrome | NoColor)]
-        if not any(isinstance(each, Colourless) for each in kept):
-            kept.append(Colourless())
-        self._filters[:] = kept
-
-    @property
-    def mouse_enabled(self) -> bool:
-        """Whether the terminal reports clicks."""
-        return self._driver is not None and self._driver._mouse
-
-    def set_mouse(self, enabled: bool) -> None:
-        """Switch reports of clicks on or off; off, the terminal selects text by itself."""
-        if isinstance(self._driver, ConsoleDriver):
-            self._driver.set_mouse(enabled)
-
-    def write_to_terminal(self, data: str) -> None:
-        """Send a sequence to the terminal that paints nothing."""
-        if self._driver is not None and not self.is_headless:
-            self._driver.write(data)
-            self._driver.flush()
-
-    def _watch_theme(self, theme_name: str) -> None:
-        """Tell the filter without colours what the screen's own background is."""
-        super()._watch_theme(theme_name)
-        for each in self._filters:
-            if isinstance(each, Colourless):
-                each.screen = Color.parse(self.theme_variables.get("background", "#000000"))
-
-    # The end
-
-    async def run_async(self, **options: Any) -> None:
-        """Run with the signals that end the console turned into an orderly exit."""
-        if self.terminal is None:
-            await super().run_async(**options)
-            return
-        before = {number: signal.signal(number, self._on_signal) for number in ENDING}
-        try:
-            await super().run_async(**options)
-        finally:
-            self._ended.set()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        """End in order; a second SIGTERM ends at once.
-
-        A terminal that goes away sends SIGHUP, often twice, and an end of file; all that is one.
-        """
-        if self._ending is not None and number == signal.SIGTERM:
-            self._end_now(128 + number)
-        self.end_from_thread(128 + number)
-
-    def end_from_thread(self, code: int) -> None:
-        """End the program with an exit code, from any thread; after 8 s without mercy."""
-        if self._ending is not None:
-            return
-        self._ending = code
-        threading.Thread(target=self._begin_ending, args=(code,), daemon=True).start()
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._exit_with, code)
-
-    def _begin_ending(self, code: int) -> None:
-        """Let what is held be given back at once, and watch that the exit does not hang."""
-        if self.on_ending is not None:
-            self.on_ending()
-        if not self._ended.wait(PATIENCE):
-            self._end_now(code)
-
-    def _exit_with(self, code: int) -> None:
-        self.exit(return_code=code)
-
-    def _end_now(self, code: int) -> None:
-        """Restore the terminal and end without asking anything that may hang."""
-        if self.terminal is not None:
-            self.terminal.restore()
-        os._exit(code)
-
-    # Reports
-
-    def _fatal_error(self) -> None:
-        """End after an unhandled exception with its traceback, without any local variable."""
-        self.farewell.append(SECRET.sub("***@", traceback.format_exc()))
-        self._close_messages_no_wait()
-
-    def _print_error_renderables(self) -> None:
-        """Keep what Textual would print until the terminal has been given back."""
-        if self.terminal is None:
-            super()._print_error_renderables()
-            return
-        for renderable in self._exit_renderables:
-            console = Console(file=io.StringIO(), color_system=None, width=100)
-            with console.capture() as capture:
-                console.print(renderable)
-            self.farewell.append(SECRET.sub("***@", capture.get()))
-        self._exit_renderables.clear()
-
-    def _print(self, text: str, stderr: bool = False) -> None:
-        """Send what Python code prints the way of everything else that is printed."""
-        if self.terminal is None:
-            super()._print(text, stderr)
-            return
-        with contextlib.suppress(OSError):
-            os.write(2 if stderr else 1, text.encode("utf-8", "replace"))
+            self._parser = XTermParser()

@@ -16,8 +16,8 @@ from qdeck.admin import Admin, Failure, JobRef, Snapshot, WorkerRow
 from qdeck_tui.actions import ROWS, Row, conflicts, remap
 from qdeck_tui.delta import DeltaMixin
 from qdeck_tui.dispatch import Dispatch, Typing
-from qdeck_tui.driver import TerminalMixin
 from qdeck_tui.format import safe
+from qdeck_tui.lifetime import TerminalMixin
 from qdeck_tui.look import begin_theme
 from qdeck_tui.palette import Palette
 from qdeck_tui.poller import LogRead, Poller, Refreshed

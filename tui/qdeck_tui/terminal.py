@@ -98,6 +98,10 @@ class TerminalFile:
     def flush(self) -> None:
         data = "".join(self._parts).encode("utf-8", "replace")
         self._parts.clear()
+        self.send(data)
+
+    def send(self, data: bytes) -> None:
+        """Write bytes, and wait until the terminal has taken them or is gone."""
         while data and not self.gone:
             try:
                 # A terminal behind a stalled line takes nothing; then look now and then whether
@@ -124,6 +128,7 @@ class Terminal:
         self._lock = threading.Lock()
         self.drawn = False
         self.fd = -1
+        self.own = False
         self.file = TerminalFile(-1, blocking=True)
 
     def take(self) -> None:
@@ -133,8 +138,8 @@ class Terminal:
                 stream.flush()
         self._saved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1, 2)]
         self._modes = termios.tcgetattr(self._saved[0])
-        self.fd, own = _reopen(self._saved[0])
-        self.file = TerminalFile(self.fd, blocking=not own)
+        self.fd, self.own = _reopen(self._saved[0])
+        self.file = TerminalFile(self.fd, blocking=not self.own)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         reading, writing = os.pipe()
         os.dup2(null, 0)

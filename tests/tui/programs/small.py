@@ -17,7 +17,7 @@ from textual.events import Click, Key, Paste  # noqa: E402
 from textual.widgets import Static  # noqa: E402
 
 from qdeck_tui.delta import DeltaMixin  # noqa: E402  # Textual reads the environment on import
-from qdeck_tui.driver import TerminalMixin  # noqa: E402
+from qdeck_tui.lifetime import TerminalMixin  # noqa: E402
 
 LOG = OutputLog()
 
@@ -35,9 +35,15 @@ class Small(TerminalMixin, DeltaMixin):
 
     def on_mount(self) -> None:
         self.keys: list[str] = []
+        self.flood = 0
         self.set_interval(0.05, self.show)
 
     def show(self) -> None:
+        if self.flood:
+            self.flood -= 1
+            rows = "\n".join(f"{self.flood % 10}漢" * 26 for _ in range(20))
+            self.query_one("#printed", Static).update(f"{rows}\nflood {self.flood}")
+            return
         lines = [line.text for line in LOG.after()][-6:]
         self.query_one("#printed", Static).update("\n".join(lines))
         self.query_one("#state", Static).update(f"ready {self.size.width}x{self.size.height}")
@@ -59,6 +65,10 @@ class Small(TerminalMixin, DeltaMixin):
                 subprocess.run([sys.executable, "-c", code], check=True)
             case "i":
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            case "f":
+                self.query_one("#printed").styles.height = 22
+                self.set_interval(0.002, self.show)
+                self.flood = 300
             case "m":
                 self.set_mouse(not self.mouse_enabled)
 
