@@ -24,7 +24,7 @@ from qdeck.inline import InlineSender
 from qdeck.inquiry import Inquiry
 from qdeck.invoke import Middleware
 from qdeck.job import Job
-from qdeck.link import PATIENCE, SERVER_ERRORS
+from qdeck.link import SERVER_ERRORS
 from qdeck.payload import encode_mapping
 from qdeck.producer import Batch, Entry, entry_by_name, entry_of, job_of
 from qdeck.scripts import run, run_sync
@@ -105,7 +105,7 @@ class Deck(TaskDecorators, Inquiry):
                 return answer
             await connector.ensure()
             link = connector.confirming()
-            answer = await repeat(lambda: run(link, command), limit=PATIENCE)
+            answer = await repeat(lambda: run(link, command), limit=self.patience)
         except ConnectionFailed as error:
             raise batch.unknown(error) from error
         except SERVER_ERRORS as error:
@@ -125,7 +125,7 @@ class Deck(TaskDecorators, Inquiry):
                 return answer
             connector.ensure_sync()
             link = connector.confirming_sync()
-            answer = repeat_sync(lambda: run_sync(link, command), limit=PATIENCE)
+            answer = repeat_sync(lambda: run_sync(link, command), limit=self.patience)
         except ConnectionFailed as error:
             raise batch.unknown(error) from error
         except SERVER_ERRORS as error:

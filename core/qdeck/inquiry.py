@@ -15,7 +15,7 @@ from qdeck.errors import JobCancelled, JobDead, JobNotFound, Timeout
 from qdeck.inline import InlineSender
 from qdeck.job import Job, State
 from qdeck.keys import QueueKeys
-from qdeck.link import PATIENCE, SERVER_ERRORS, Link
+from qdeck.link import SERVER_ERRORS, Link
 from qdeck.lookup import WIDTH, Found, read_found, stage
 from qdeck.task import Sender
 
@@ -54,7 +54,7 @@ class Inquiry(Link):
                 return answers
 
         try:
-            answers = await repeat(read, limit=PATIENCE)
+            answers = await repeat(read, limit=self.patience)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
         return read_found(keys, job_id, _raise_first(answers))
@@ -99,7 +99,7 @@ class Inquiry(Link):
                 return answers
 
         try:
-            answers = repeat_sync(read, limit=PATIENCE)
+            answers = repeat_sync(read, limit=self.patience)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
         return read_found(keys, job_id, _raise_first(answers))

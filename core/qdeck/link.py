@@ -14,7 +14,7 @@ from qdeck.keys import QueueKeys, queue_keys, shared_keys
 from qdeck.scripts import Command, run, run_sync
 from qdeck.settings import Settings, check_name
 
-__all__ = ["PATIENCE", "SERVER_ERRORS", "Link"]
+__all__ = ["SERVER_ERRORS", "Link"]
 
 SERVER_ERRORS: Final = (RedisError, OSError, EOFError)
 #: Seconds after which a call whose outcome stays unknown is given up.
@@ -27,6 +27,7 @@ class Link:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.shared = shared_keys(settings.prefix)
+        self.patience = PATIENCE
         self._connector: Connector | None = None
         self._announced: set[str] = set()
 
@@ -41,8 +42,8 @@ class Link:
         """Return the key names of a queue; raises SettingsError for a bad name."""
         return queue_keys(self.settings.prefix, check_name("queue", queue))
 
-    async def execute(self, command: Command, *, patience: float = PATIENCE) -> Any:
-        """Send a repeatable command, again and again for at most `patience` seconds."""
+    async def execute(self, command: Command, *, patience: float | None = None) -> Any:
+        """Send a repeatable command, again and again for at most `patience` seconds (the link's own)."""
         connector = self.connector
         await connector.ensure()
         try:
@@ -52,11 +53,13 @@ class Link:
                 if not retryable(error):
                     raise
                 self._announced.clear()
-            return await repeat(lambda: run(connector.lane(), command), limit=patience)
+            return await repeat(
+                lambda: run(connector.lane(), command), limit=patience or self.patience
+            )
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
 
-    def execute_sync(self, command: Command, *, patience: float = PATIENCE) -> Any:
+    def execute_sync(self, command: Command, *, patience: float | None = None) -> Any:
         """Do what `execute` does, without an event loop."""
         connector = self.connector
         connector.ensure_sync()
@@ -67,7 +70,9 @@ class Link:
                 if not retryable(error):
                     raise
                 self._announced.clear()
-            return repeat_sync(lambda: run_sync(connector.sync_lane(), command), limit=patience)
+            return repeat_sync(
+                lambda: run_sync(connector.sync_lane(), command), limit=patience or self.patience
+            )
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
 
@@ -76,7 +81,7 @@ class Link:
         connector = self.connector
         await connector.ensure()
         try:
-            return await repeat(lambda: connector.lane().call(*args), limit=PATIENCE)
+            return await repeat(lambda: connector.lane().call(*args), limit=self.patience)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
 
@@ -85,6 +90,6 @@ class Link:
         connector = self.connector
         connector.ensure_sync()
         try:
-            return repeat_sync(lambda: connector.sync_lane().call(*args), limit=PATIENCE)
+            return repeat_sync(lambda: connector.sync_lane().call(*args), limit=self.patience)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
