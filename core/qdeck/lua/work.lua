@@ -20,22 +20,29 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local minute_key = tag .. 'm:' .. math.floor(now / 60000)
 local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
-local names, hashes = { unpack(KEYS) }, { [8] = 1, [9] = 1, [10] = 1, [11] = 1, [14] = 1, [15] = 1 }
-names[14], names[15] = minute_key, hour_key
-for i = 1, 15 do
-  local found, kind = call('TYPE', names[i]).ok, hashes[i] and 'hash' or 'zset'
+-- What is read here needs no other check: a key of another type refuses to be read.
+local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
+  'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen')
+local running = call('ZCARD', lease)
+local due = tonumber(call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2] or 1e15)
+due = math.min(due, tonumber(call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2] or 1e15))
+local names = { ready, KEYS[5], KEYS[6], KEYS[7], wake, KEYS[13], KEYS[8], KEYS[10], tasks_key,
+  hour_key, minute_key }
+local found
+for i = 1, 11 do
+  local kind = i < 7 and 'zset' or 'hash'
+  found = call('TYPE', names[i]).ok
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
+local first_of_minute = found == 'none'
 local readable, settles = pcall(cmsgpack.unpack, ARGV[6])
 if ARGV[6] == '' then
   settles = {}
 elseif not readable or type(settles) ~= 'table' then
   return redis.error_reply('QBODY the settles of ' .. worker .. ' are not readable')
 end
-local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen')
 
 -- PERSIST is allowed when memory is full, and so is what follows it in this script.
 call('PERSIST', meta_key)
@@ -67,6 +74,7 @@ local sets = { ready, retrying, KEYS[5], KEYS[6], KEYS[7] }
 local leaving, entering = {}, { {}, {}, {}, {}, {} }
 local function move(id, to, score, task, from)
   local target, moves = entering[to], sheet(task).moves
+  if to == RETRYING then due = math.min(due, score) end
   leaving[#leaving + 1] = id
   target[#target + 1] = score
   target[#target + 1] = id
@@ -159,7 +167,7 @@ for i = 1, #settles do
     local page = sheet(task)
     if kind == 'c' then
       to = COMPLETED
-      if s[6] then call('SET', tag .. 'res:' .. id, s[6]) end
+      if s[6] and s[6] ~= 'null' then call('SET', tag .. 'res:' .. id, s[6]) end
       add(totals, 'completed', 1)
       add(page.counts, 'ok', 1)
       add(page.run, bucket(s[5]), 1)
@@ -214,6 +222,7 @@ for i = 1, #settles do
       if run[4] then keep_log(id, key, to, run[4]) end
     end
     move(id, to, score, task, 'running')
+    running = running - 1
   else
     add(totals, 'stale', 1)
   end
@@ -223,7 +232,7 @@ apply(lease)
 
 -- A repeat of the last claim returns what is still its own and claims nothing new; an older one,
 -- which nobody waits for any more, claims nothing.
-local running, again = call('ZCARD', lease), false
+local again = false
 local seen, after = bounded(meta[10], 0), bounded(meta[7], 0)
 if running > 0 and after <= now and (seen < now - lease_ms / 2 or seen > now) then
   -- Nobody reached the server for half a lease: others get a whole one to renew theirs.
@@ -372,8 +381,10 @@ if next(fields) then
     call('HINCRBY', minute_key, field, by)
     call('HINCRBY', hour_key, field, by)
   end
-  call('EXPIRE', minute_key, 10800)
-  call('EXPIRE', hour_key, 172800)
+  if first_of_minute then
+    call('EXPIRE', minute_key, 10800)
+    call('EXPIRE', hour_key, 172800)
+  end
 end
 apply(ready)
 for i = 1, #held do
@@ -387,7 +398,7 @@ if got > 0 then
 end
 
 -- The marker stands exactly if a job could be started now. Who called knows what is due next.
-running = call('ZCARD', lease)
+running = running + got
 local waiting = call('ZCARD', ready)
 local open = not meta[1] and waiting > 0
 if open and meta[2] then open = running < bounded(meta[2], 0) end
@@ -398,12 +409,9 @@ local function sooner(at)
   local ms = math.max(math.ceil(at - now), 0)
   if answers[2] < 0 or ms < answers[2] then answers[2] = ms end
 end
-local first = call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2]
-if first then sooner(tonumber(first)) end
-first = call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2]
-if first then sooner(tonumber(first)) end
+if due < 1e15 then sooner(due) end
 if running > 0 then
-  first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2]
+  local first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2]
   sooner(math.max(tonumber(first), after) + 1)
   -- While leases live, somebody has to be seen in each half of one (see tend.lua).
   sooner(now + 0.4 * lease_ms)
