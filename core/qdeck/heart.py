@@ -177,7 +177,7 @@ class Heart:
             "TimeoutError",
             f"the run took longer than {run.timeout:g} s and blocked its worker's event loop",
         )
-        settle = self._worker.executor.settle(run, failed)
+        settle = self._worker.runs.executor.settle(run, failed)
         command = verbs.work(
             self._deck.keys(run.queue),
             self._worker.id,

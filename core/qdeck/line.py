@@ -127,6 +127,7 @@ class Lines:
     """The queues of one worker, in strict order, or by weight where weights are given."""
 
     def __init__(self, queues: list[tuple[str, int | None]], deck: Deck) -> None:
+        self._deck = deck
         self._lines = [Line(deck, name, weight) for name, weight in queues]
         self._weighted = any(line.weight is not None for line in self._lines)
 
@@ -165,3 +166,17 @@ class Lines:
         """Return when the first queue has a reason to be looked at, in monotonic seconds."""
         times = [line.next_at for line in self._lines if line.next_at is not None]
         return min(times, default=None)
+
+    async def drained(self) -> bool:
+        """Whether nothing is pending or running in any queue, on other workers too."""
+        for line in self._lines:
+            try:
+                paused = await self._deck.call("HEXISTS", line.keys.meta, "paused")
+                if await self._deck.call("ZCARD", line.keys.lease):
+                    return False
+                if not paused and await self._deck.call("ZCARD", line.keys.ready):
+                    return False
+            except QdeckError as error:
+                line.fail(error)
+                return False
+        return True

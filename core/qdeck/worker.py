@@ -1,38 +1,33 @@
 """The worker: claims jobs of its queues, runs them, and settles them together with the next claim.
 
-Owns the slots, the order of the queues and the way a worker stops. Leases are the heart's, single
-runs the executor's, trimming the upkeep's.
+Owns the order of the queues and the way a worker stops. Runs are the slots', leases the heart's,
+trimming the upkeep's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
 import os
 import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from qdeck import logs
 from qdeck import queue as verbs
-from qdeck.child import Report
-from qdeck.errors import QdeckError, SettingsError
-from qdeck.execute import CANCEL, LOST, RELEASE, TIMEOUT, Executor, Run
+from qdeck.errors import SettingsError
+from qdeck.execute import Run
 from qdeck.heart import Heart
 from qdeck.inline import open_lifespan
 from qdeck.line import Line, Lines, parse_queues
-from qdeck.outcome import simple
-from qdeck.processes import Children
-from qdeck.queue import CHUNK, Claimed
-from qdeck.record import Settle, read_record
+from qdeck.presence import describe, publish
+from qdeck.queue import CHUNK
+from qdeck.record import Settle
+from qdeck.reports import Reports
+from qdeck.runs import Runs
 from qdeck.upkeep import Upkeep
 from qdeck.wait import MarkerWait
 
@@ -42,12 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 _log = logging.getLogger("qdeck.worker")
-#: Seconds between two sends of progress and log lines.
-REPORT_EVERY: Final = 0.2
-#: Seconds after which a handler that ignores its cancellation is cancelled again.
-INSIST_EVERY: Final = 1.0
-#: So many times; then the run is settled without its handler.
-INSIST_MOST: Final = 5
 #: Seconds between looks at the queues when a burst waits for the runs of other workers.
 BURST_EVERY: Final = 0.2
 #: Seconds that `failed` hooks have to end when the worker leaves.
@@ -97,25 +86,16 @@ class Worker:
         self.state = "running"
         self.done = 0
         self._lines = Lines(parse_queues(queues or settings.name or self._default_queues()), deck)
-        self._runs: dict[str, Run] = {}
-        self._active = 0
-        self._orphans = 0
-        self._begun = 0
         self._deadline: float | None = None
-        self._started_ms = int(time.time() * 1000)
+        self.started_ms = int(time.time() * 1000)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kick = asyncio.Event()
-        self._dirty: set[LogOrRun] = set()
-        self._reporting = False
-        self._children: Children | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._reports = Reports(deck)
+        self._runs: Runs | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._hooks: set[asyncio.Task[Any]] = set()
-        self._watch: asyncio.TimerHandle | None = None
-        self._watch_at = float("inf")
         self._force = asyncio.Event()
         self._ended = asyncio.Event()
-        self.executor: Executor
         self._wait: MarkerWait
 
     @property
@@ -141,29 +121,22 @@ class Worker:
 
     def held(self) -> list[Run]:
         """Return the runs whose leases this worker must keep; thread-safe."""
-        return list(self._runs.values())
+        return self._runs.held() if self._runs is not None else []
+
+    @property
+    def active(self) -> int:
+        """How many handlers run."""
+        return self._runs.active if self._runs is not None else 0
+
+    @property
+    def runs(self) -> Runs:
+        """What runs, once the worker serves."""
+        assert self._runs is not None
+        return self._runs
 
     def describe(self, state: str | None = None) -> list[Any]:
         """Return what is published about this worker, as field and value in turn; thread-safe."""
-        runs = self.held()
-        fields: dict[str, Any] = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "user": _user(),
-            "state": state or self.state,
-            "queues": ",".join(self.queues),
-            "concurrency": self.concurrency,
-            "running": min(len(runs), self._active),
-            "held": " ".join(f"{run.queue}/{run.id}" for run in runs[:200]),
-            "started": self._started_ms,
-            "lease": int(self.deck.settings.lease * 1000),
-            "memory": _memory(),
-            "done": self.done,
-        }
-        flat: list[Any] = [part for pair in fields.items() for part in pair]
-        for name in self.queues:
-            flat += ("queue", name)
-        return flat
+        return describe(self, state or self.state)
 
     # Commands, on the loop
 
@@ -203,13 +176,7 @@ class Worker:
 
     def cancel_run(self, job_id: str) -> None:
         """Stop a run because somebody asked for it; a thread task only sees `ctx.cancelled`."""
-        run = self._runs.get(job_id)
-        if run is None or run.settled:
-            return
-        if run.spec.kind == "thread":
-            run.cancelled = True
-            return
-        run.stop(CANCEL)
+        self.runs.cancel(job_id)
 
     # Life
 
@@ -217,7 +184,6 @@ class Worker:
         """Serve until stopped; raises SettingsError, and ConnectionFailed only before it serves."""
         self._loop = asyncio.get_running_loop()
         await self.deck.connector.ensure()
-        self._threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="qdeck-job")
         self._wait = MarkerWait(self.deck, self._lines, self._kick)
         heart = Heart(self)
         logs.install()
@@ -226,12 +192,12 @@ class Worker:
                 state = await stack.enter_async_context(
                     open_lifespan(self.deck.lifespan, self.deck)
                 )
-                self.executor = Executor(
-                    self.deck, state, self.deck.middleware, self._get_children, self._in_thread
+                self._runs = Runs(
+                    self.deck, self.concurrency, self._lines, self._reports, self._kick, state
                 )
-                await self._publish()
+                await publish(self, [line.keys for line in self._lines])
                 heart.start()
-                self._spawn(self._report_often())
+                self._spawn(self._reports.often())
                 self._spawn(Upkeep(self.deck, self.queues).run())
                 timer = None
                 if self.max_time is not None:
@@ -250,21 +216,6 @@ class Worker:
             self._loop = None
             self._ended.set()
 
-    async def _publish(self) -> None:
-        """Say which tasks and queues there are, and set the limits that the settings give."""
-        deck = self.deck
-        described = []
-        for spec in deck.registry:
-            facts = spec.describe() | {"queue": spec.queue or deck.settings.default}
-            described += [spec.name, msgspec.json.encode(facts)]
-        if described:
-            await deck.call("HSET", deck.shared.tasks, *described)
-        for line in self._lines:
-            limit = deck.settings.limits.get(line.name)
-            if limit is not None:
-                await deck.execute(verbs.limit(line.keys, limit.limit, limit.rate))
-        await deck.execute(verbs.register(deck.shared, self.id, True, self.describe()))
-
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
@@ -282,34 +233,20 @@ class Worker:
             if self.state == "stopping":
                 if self._deadline is None:
                     self._deadline = time.monotonic() + self.grace
-                if not self._runs and not any(line.finished for line in self._lines):
+                if not self.runs and not any(line.finished for line in self._lines):
                     return
                 if self._force.is_set() or time.monotonic() >= self._deadline:
                     await self._give_back()
                     return
             if await self._round():
                 await asyncio.sleep(0)
-            elif self.burst and not self._runs and self._lines.dry():
-                if await self._drained():
+            elif self.burst and not self.runs and self._lines.dry():
+                if await self._lines.drained():
                     self.state = "stopping"
                 else:
                     await self._rest(BURST_EVERY)
             else:
                 await self._rest()
-
-    async def _drained(self) -> bool:
-        """Whether nothing is pending or running in any queue, on other workers too."""
-        for line in self._lines:
-            try:
-                paused = await self.deck.call("HEXISTS", line.keys.meta, "paused")
-                if await self.deck.call("ZCARD", line.keys.lease):
-                    return False
-                if not paused and await self.deck.call("ZCARD", line.keys.ready):
-                    return False
-            except QdeckError as error:
-                line.fail(error)
-                return False
-        return True
 
     async def _rest(self, most: float | None = None) -> None:
         """Wait until a run ends, a marker is popped, something is due, or the grace is over."""
@@ -329,9 +266,9 @@ class Worker:
         self._kick.clear()
 
     def _free(self) -> int:
-        free = self.concurrency - self._active - self._orphans
+        free = self.runs.free
         if self.max_jobs is not None:
-            free = min(free, self.max_jobs - self._begun)
+            free = min(free, self.max_jobs - self.runs.begun)
         return free
 
     async def _round(self) -> bool:
@@ -348,7 +285,7 @@ class Worker:
                 continue
             did = True
             await self._turn(line, max(want, 0))
-            if self.max_jobs is not None and self._begun >= self.max_jobs:
+            if self.max_jobs is not None and self.runs.begun >= self.max_jobs:
                 self.stop_soon_once()
         return did
 
@@ -360,8 +297,8 @@ class Worker:
     async def _turn(self, line: Line, want: int) -> None:
         """Settle what has finished and claim up to `want`; a repeat does the same."""
         settles = line.finished[:CHUNK]
-        if self._dirty or self._reporting:
-            await self._store_last_words(settles)
+        if self._reports.waiting:
+            await self._reports.store_last_words(self.runs.of(settles))
         popped, line.popped = line.popped, False
         try:
             # A turn that failed is repeated with its number: what it may have claimed comes again.
@@ -376,9 +313,9 @@ class Worker:
         line.turns += 1
         line.take(turn, want, len(settles))
         for settle, word in zip(settles, turn.settled, strict=True):
-            self._settled(line, settle, word)
+            self._settled(settle, word)
         for claimed in turn.claimed:
-            self._begin(line, claimed)
+            self.runs.begin(line, claimed)
 
     async def _tend(self, line: Line) -> None:
         settings = self.deck.settings
@@ -395,72 +332,8 @@ class Worker:
                 "queue %s: job %s came back from a worker that vanished", line.name, job_id
             )
 
-    # Runs
-
-    def _begin(self, line: Line, claimed: Claimed) -> None:
-        record = read_record(claimed.record)
-        if record is None:
-            line.finished.append(_unreadable(claimed))
-            return
-        spec = self.deck.registry.find(record.body.task)
-        settings = self.deck.settings
-        if spec is None:
-            line.finished.append(_unknown(claimed, record.body.task, settings.unknown_task_grace))
-            return
-        timeout = record.body.timeout / 1000
-        if timeout < 0:
-            timeout = spec.timeout if spec.timeout is not None else settings.timeout
-        run = Run(
-            claimed.id,
-            claimed.fence,
-            claimed.attempt,
-            line.name,
-            record,
-            spec,
-            timeout,
-            self._dirty.add,
-        )
-        before = self._runs.get(run.id)
-        if before is not None:
-            # It was taken from this worker, and has come back to it before the run had ended.
-            before.stop(LOST)
-        self._runs[run.id] = run
-        self._active += 1
-        self._begun += 1
-        assert self._loop is not None
-        run.job = self._loop.create_task(self._run(line, run))
-        if run.deadline < self._watch_at:
-            self._watch_deadline(run.deadline)
-
-    async def _run(self, line: Line, run: Run) -> None:
-        try:
-            settle = await self.executor.run(run)
-        except BaseException as error:
-            # Nothing a handler does leads here; whatever it is, the slot comes back.
-            _log.exception("job %s: its run could not be ended", run.id)
-            settle = self.executor.settle(run, simple(run.spec.name, type(error).__name__, ""))
-        self._active -= 1
-        if run.threads:
-            self._orphans += run.threads
-            _log.warning(
-                "job %s: thread task %s was stopped, but its thread runs on and keeps its slot",
-                run.id,
-                run.spec.name,
-            )
-        if settle is None or run.settled:
-            self._forget(run)
-            line.hot = True
-        else:
-            run.settled = True
-            line.finished.append(settle)
-        self._kick.set()
-
-    def _settled(self, line: Line, settle: Settle, word: str) -> None:
-        run = self._runs.get(settle.id)
-        if run is not None and run.fence != settle.fence:
-            run = None
-        if run is not None:
-            self._forget(run)
+    def _settled(self, settle: Settle, word: str) -> None:
+        run = self.runs.acknowledge(settle)
         self.done += 1
         if word == "stale":
             _log.warning("job %s: its result came too late and was refused", settle.id)
@@ -475,172 +348,12 @@ class Worker:
             self._hooks.add(hook)
             hook.add_done_callback(self._hooks.discard)
 
-    def _watch_deadline(self, at: float) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-        assert self._loop is not None
-        self._watch_at = at
-        delay = max(at - time.monotonic(), 0.0) + 0.001
-        self._watch = self._loop.call_later(delay, self._stop_overdue)
-
-    def _stop_overdue(self) -> None:
-        now, soonest = time.monotonic(), float("inf")
-        for run in self._runs.values():
-            if run.settled:
-                continue
-            if run.deadline <= now:
-                run.stop(TIMEOUT)
-                run.deadline = now + INSIST_EVERY
-                run.insisted += 1
-                if run.insisted > INSIST_MOST:
-                    self._abandon(run)
-                    continue
-            soonest = min(soonest, run.deadline)
-        self._watch, self._watch_at = None, float("inf")
-        if soonest < float("inf"):
-            self._watch_deadline(soonest)
-
-    def _abandon(self, run: Run) -> None:
-        """Settle a run whose handler ignores its cancellation; it keeps its slot till it ends."""
-        said = f"the run took longer than {run.timeout:g} s and ignores its cancellation"
-        _log.error("job %s (%s): %s", run.id, run.spec.name, said)
-        run.settled = True
-        settle = self.executor.settle(run, simple(run.spec.name, "TimeoutError", said))
-        self._lines.named(run.queue).finished.append(settle)
-        self._kick.set()
-
-    def _forget(self, run: Run) -> None:
-        if self._runs.get(run.id) is run:
-            del self._runs[run.id]
-
-    def _get_children(self) -> Children:
-        if self._children is None:
-            self._children = Children(self.concurrency, self._reported)
-        return self._children
-
-    def _reported(self, report: Report) -> None:
-        run = self._runs.get(report.job_id)
-        if run is None or run.fence != report.fence:
-            return
-        if report.percent is not None or report.message is not None:
-            run.progress(report.percent, report.message)
-        for level, text in report.lines:
-            run.log.add(level, text)
-
-    async def _in_thread(self, run: Run, call: Callable[[], Any]) -> Any:
-        """Run a plain function in one of this worker's threads, and know when it really ends."""
-        loop, pid, context = self._loop, os.getpid(), copy_context()
-        assert loop is not None
-        assert self._threads is not None
-
-        def work() -> tuple[Any, BaseException | None]:
-            # An error is handed over as a value: a future cannot hold StopIteration, and
-            # GeneratorExit out of one would end the run's own coroutine.
-            try:
-                return context.run(call), None
-            except BaseException as error:
-                return None, error
-            finally:
-                if os.getpid() != pid:
-                    os._exit(0)
-                self.post(self._thread_ended, run)
-
-        future = self._threads.submit(work)
-        run.threads += 1
-        try:
-            value, error = await asyncio.wrap_future(future, loop=loop)
-        except asyncio.CancelledError:
-            if future.cancel():
-                # It had not begun, so it will not end.
-                run.threads -= 1
-            raise
-        if error is not None:
-            raise error
-        return value
-
-    def _thread_ended(self, run: Run) -> None:
-        run.threads -= 1
-        if run.job is not None and run.job.done() and self._orphans:
-            self._orphans -= 1
-            self._kick.set()
-
-    # Reports
-
-    async def _report_often(self) -> None:
-        while True:
-            await asyncio.sleep(REPORT_EVERY)
-            if self._dirty:
-                self._reporting = True
-                await self._store_safely(self._take_dirty())
-                self._reporting = False
-
-    def _take_dirty(self) -> set[LogOrRun]:
-        # One by one: threads add to this very set meanwhile.
-        taken = set()
-        while self._dirty:
-            taken.add(self._dirty.pop())
-        return taken
-
-    async def _store_last_words(self, settles: Sequence[Settle]) -> None:
-        """Store what ending runs have said: a finished job's log is whole."""
-        last: set[LogOrRun] = set()
-        for settle in settles:
-            run = self._runs.get(settle.id)
-            if run is not None:
-                last.update(item for item in (run, run.log) if item in self._dirty)
-                # A report that is under way may have left it and wait for an answer now.
-                if run.log:
-                    last.add(run.log)
-        if last:
-            self._dirty -= last
-            await self._store_safely(last)
-
-    async def _store_safely(self, dirty: set[LogOrRun]) -> None:
-        """Store reports; what cannot be stored is lost, and costs no job."""
-        try:
-            await self._store(dirty)
-        except Exception as error:
-            surprise = not isinstance(error, QdeckError)
-            _log.warning("worker %s: reports were lost: %s", self.id, error, exc_info=surprise)
-
-    async def _store(self, dirty: set[LogOrRun]) -> None:
-        reports: dict[str, list[tuple[str, int, float | None, str | None]]] = {}
-        for item in dirty:
-            if isinstance(item, Run):
-                percent, message = item.percent, item.message
-                report = (item.id, item.fence, percent, message)
-                reports.setdefault(item.queue, []).append(report)
-        for queue, found in reports.items():
-            await self.deck.execute(verbs.progress(self.deck.keys(queue), found), patience=2.0)
-        await self._store_logs([item for item in dirty if isinstance(item, logs.LogBuffer)])
-
-    async def _store_logs(self, buffers: Sequence[logs.LogBuffer]) -> None:
-        by_queue: dict[str, list[logs.LogBuffer]] = {}
-        for buffer in buffers:
-            if buffer and isinstance(buffer.owner, Run):
-                by_queue.setdefault(buffer.owner.queue, []).append(buffer)
-        for queue, found in by_queue.items():
-            for buffer in found:
-                while (part := buffer.take()) is not None:
-                    command = verbs.append_logs(self.deck.keys(queue), [part])
-                    await self.deck.execute(command, patience=2.0)
-
     # Leaving
 
     async def _give_back(self) -> None:
         """Return what still runs, uncounted; what a thread does meanwhile no longer counts."""
         self.state = "stopping"
-        for run in self.held():
-            if not run.settled:
-                run.stop(RELEASE)
-        jobs = [run.job for run in self.held() if run.job is not None and not run.settled]
-        if jobs:
-            await asyncio.wait(jobs, timeout=2.0)
-        for run in self.held():
-            if not run.settled:
-                run.settled = True
-                settle = Settle(run.id, run.fence, "b", run.spec.name)
-                self._lines.named(run.queue).finished.append(settle)
+        await self.runs.release(2.0)
         for line in self._lines:
             while line.finished:
                 before = len(line.finished)
@@ -659,7 +372,7 @@ class Worker:
             task.cancel()
         if self._background:
             await asyncio.wait(self._background, timeout=1.0)
-        await self._store_safely(self._take_dirty())
+        await self._reports.flush()
         for line in self._lines:
             # Its marker may have been popped by the wait that was just ended.
             if line.ready_again():
@@ -677,55 +390,4 @@ class Worker:
                 "worker %s: could not sign off: %s", self.id, self.deck.connector.translate(error)
             )
             await asyncio.to_thread(heart.join, 2.0)
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._children is not None:
-            await self._children.close()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-LogOrRun = logs.LogBuffer | Run
-
-
-def _unreadable(claimed: Claimed) -> Settle:
-    failed = simple("?", "Unreadable", "the record is not readable")
-    return Settle(
-        claimed.id,
-        claimed.fence,
-        "f",
-        "?",
-        final=failed.message,
-        type=failed.type,
-        message=failed.message,
-        fingerprint=failed.fingerprint,
-    )
-
-
-def _unknown(claimed: Claimed, task: str, grace: float) -> Settle:
-    failed = simple(task, "UnknownTask", f"no worker knew task {task!r} for {grace:g} s")
-    return Settle(
-        claimed.id,
-        claimed.fence,
-        "u",
-        task,
-        value=int(grace * 1000),
-        type=failed.type,
-        message=failed.message,
-        fingerprint=failed.fingerprint,
-    )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-def _memory() -> int:
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
+        await self.runs.close()

@@ -1,0 +1,74 @@
+"""What a worker publishes about itself: who it is, what it serves, and what it holds."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from qdeck import queue as verbs
+from qdeck.keys import QueueKeys
+
+if TYPE_CHECKING:
+    from qdeck.worker import Worker
+
+__all__ = ["describe", "publish"]
+
+
+def describe(worker: Worker, state: str) -> list[Any]:
+    """Return what is published about this worker, as field and value in turn; thread-safe."""
+    runs = worker.held()
+    fields: dict[str, Any] = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "user": _user(),
+        "state": state,
+        "queues": ",".join(worker.queues),
+        "concurrency": worker.concurrency,
+        "running": min(len(runs), worker.active),
+        "held": " ".join(f"{run.queue}/{run.id}" for run in runs[:200]),
+        "started": worker.started_ms,
+        "lease": int(worker.deck.settings.lease * 1000),
+        "memory": _memory(),
+        "done": worker.done,
+    }
+    flat: list[Any] = [part for pair in fields.items() for part in pair]
+    for name in worker.queues:
+        flat += ("queue", name)
+    return flat
+
+
+async def publish(worker: Worker, served: Sequence[QueueKeys]) -> None:
+    """Say which tasks and queues there are, and set the limits that the settings give."""
+    deck = worker.deck
+    described = []
+    for spec in deck.registry:
+        facts = spec.describe() | {"queue": spec.queue or deck.settings.default}
+        described += [spec.name, msgspec.json.encode(facts)]
+    if described:
+        await deck.call("HSET", deck.shared.tasks, *described)
+    for keys in served:
+        limit = deck.settings.limits.get(keys.queue)
+        if limit is not None:
+            await deck.execute(verbs.limit(keys, limit.limit, limit.rate))
+    fields = describe(worker, worker.state)
+    await deck.execute(verbs.register(deck.shared, worker.id, True, fields))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _memory() -> int:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
