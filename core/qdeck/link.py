@@ -43,7 +43,7 @@ class Link:
         return queue_keys(self.settings.prefix, check_name("queue", queue))
 
     async def execute(self, command: Command, *, patience: float | None = None) -> Any:
-        """Send a repeatable command, again and again for at most `patience` seconds (the link's own)."""
+        """Send a repeatable command, again and again for at most `patience` seconds."""
         connector = self.connector
         await connector.ensure()
         try:
