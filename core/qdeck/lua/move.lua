@@ -64,11 +64,13 @@ local function decode(packed)
   end
   return body, record
 end
-local where = { { 'pending', ready }, { 'scheduled', KEYS[2] }, { 'retrying', KEYS[3] },
-  { 'running', lease }, { 'completed', KEYS[5] }, { 'cancelled', KEYS[6] }, { 'dead', KEYS[7] } }
-local function locate(id, task)
-  for i = 1, #where do
-    if call('ZSCORE', where[i][2], id) then return where[i][1], where[i][2] end
+local sets = { pending = ready, scheduled = KEYS[2], retrying = KEYS[3], running = lease,
+  completed = KEYS[5], cancelled = KEYS[6], dead = KEYS[7] }
+local function locate(id, task, hint)
+  -- What the run says is nearly always right; the sets decide.
+  if sets[hint] and call('ZSCORE', sets[hint], id) then return hint, sets[hint] end
+  for state, set in pairs(sets) do
+    if state ~= hint and call('ZSCORE', set, id) then return state, set end
   end
   for name in pairs(task == '?' and paused or { [task] = true }) do
     local held = tag .. 'held:' .. name
@@ -77,7 +79,8 @@ local function locate(id, task)
   end
   return '', nil
 end
-local moves, totals, plans, held_change, bytes = {}, 0, {}, 0, 0
+local moves, totals, held_change, bytes = {}, 0, 0, 0
+local entering, leaving = {}, {}
 local function count(field, by) moves[field] = (moves[field] or 0) + by end
 local function leave_group(id, fingerprint)
   if not fingerprint then return end
@@ -98,10 +101,14 @@ for i = 1, #ids do
   bytes = bytes + #(packed or '')
   taken[i] = id
   local body, record = decode(packed)
-  clear_unless(key, 'hash')
-  local run = call('HMGET', key, 'attempt', 'owner', 'logb', 'fp', 'logn', 'task')
+  local fine, run = pcall(call, 'HMGET', key, 'attempt', 'owner', 'logb', 'fp', 'logn', 'task',
+    'state')
+  if not fine then
+    call('DEL', key)
+    run = {}
+  end
   local task = body and body[1] or run[6] or '?'
-  local state, from = locate(id, task)
+  local state, from = locate(id, task, run[7] or 'pending')
   -- An id named twice was changed already: its move is planned, its set changes last.
   if known[id] then state, from = known[id], nil end
   local outcome, to, score = 'refused', nil, now
@@ -170,7 +177,9 @@ for i = 1, #ids do
   end
   if to then
     count((to == KEYS[6] and 'cancelled:' or 'pending:') .. task, 1)
-    plans[#plans + 1] = { id, from, to, score }
+    local target, source = entering[to] or {}, leaving[from] or {}
+    entering[to], leaving[from] = target, source
+    target[#target + 1], target[#target + 2], source[#source + 1] = score, id, id
   end
   done = done + 1
   if outcome == 'pending' or outcome == 'cancelled' or outcome == 'requested'
@@ -188,11 +197,8 @@ for field, by in pairs(moves) do
   if by ~= 0 then call('HINCRBY', tasks_key, field, by) end
 end
 if totals > 0 then call('HINCRBY', KEYS[10], 'cancelled', totals) end
-for i = 1, #plans do
-  local id, from, to, score = unpack(plans[i])
-  call('ZADD', to, score, id)
-  call('ZREM', from, id)
-end
+for to, list in pairs(entering) do call('ZADD', to, unpack(list)) end
+for from, list in pairs(leaving) do call('ZREM', from, unpack(list)) end
 if operation ~= '' then
   if #taken > 0 then call('ZREM', frozen, unpack(taken)) end
   call('HINCRBY', op_key, 'done', done)
@@ -216,7 +222,7 @@ if open and rate > 0 then
 end
 if open and ripe then
   call('ZADD', wake, 'NX', 0, '1')
-elseif open and #plans > 0 and verb ~= 'cancel' then
+elseif open and next(entering) and verb ~= 'cancel' then
   call('ZADD', wake, 1, '1')
 else
   call('ZREMRANGEBYSCORE', wake, 0, 0)

@@ -87,9 +87,17 @@ local function bury(id, task, kind, message, fingerprint, body, record, run)
   stat('dead', task)
 end
 
--- Each plan is { id, from, to, score }; sets change last, one neighbouring pair a job. Bodies are
--- read in small steps, since one may hold 1 MiB.
-local plans, bytes = {}, 0
+-- Sets are entered and left last, one right after the other.
+local entering, leaving = {}, {}
+local function plan(id, from, to, score)
+  local target, source = entering[to] or {}, leaving[from] or {}
+  entering[to], leaving[from] = target, source
+  target[#target + 1] = score
+  target[#target + 1] = id
+  source[#source + 1] = id
+end
+-- Bodies are read in small steps, since one may hold 1 MiB.
+local bytes = 0
 local function read_bodies(ids, from)
   local keys = {}
   for i = from, math.min(from + 24, #ids) do keys[#keys + 1] = tag .. 'j:' .. ids[i] end
@@ -119,16 +127,16 @@ for i = 1, math.min(#due, max) do
   local limit = body and (body[6] > 0 and record[1] + body[6] or body[7])
   if not body then
     bury(id, task, 'Unreadable', 'the record is not readable', 'unreadable', nil, nil, run)
-    plans[#plans + 1] = { id, from, dead, now }
+    plan(id, from, dead, now)
     count(moves, 'dead:' .. task, 1)
   elseif from == scheduled and limit > 0 and limit <= now then
     finish(id, task, 'cancelled', 'expired', body, record, run)
-    plans[#plans + 1] = { id, from, cancelled, now }
+    plan(id, from, cancelled, now)
     count(moves, 'cancelled:' .. task, 1)
   else
     seq = seq + 1
     if run[1] then call('HSET', tag .. 'r:' .. id, 'state', 'pending', 'since', now) end
-    plans[#plans + 1] = { id, from, ready, (9 - body[3]) * 4398046511104 + seq }
+    plan(id, from, ready, (9 - body[3]) * 4398046511104 + seq)
     count(moves, 'pending:' .. task, 1)
   end
   count(moves, (from == scheduled and 'scheduled:' or 'retrying:') .. task, -1)
@@ -193,7 +201,7 @@ elseif running > 0 and now >= after then
       stat('crashed', task)
       count(totals, 'crashed', 1)
     end
-    plans[#plans + 1] = { id, lease, to, score }
+    plan(id, lease, to, score)
     returned[#returned + 1] = id
     count(moves, word .. ':' .. task, 1)
     count(moves, 'running:' .. task, -1)
@@ -207,7 +215,7 @@ for task in string.gmatch(meta[8] or '', '[^\n]+') do
   local from = tag .. 'held:' .. task
   clear_unless(from, 'zset')
   local list = room > 0 and call('ZRANGE', from, 0, room - 1, 'WITHSCORES') or {}
-  for i = 1, #list, 2 do plans[#plans + 1] = { list[i], from, ready, list[i + 1] } end
+  for i = 1, #list, 2 do plan(list[i], from, ready, list[i + 1]) end
   room, held = room - #list / 2, held - #list / 2
   if call('ZCARD', from) > #list / 2 then left[#left + 1] = task end
 end
@@ -232,11 +240,8 @@ if next(stats) then
   call('EXPIRE', minute_key, 10800)
   call('EXPIRE', hour_key, 172800)
 end
-for i = 1, #plans do
-  local id, from, to, score = unpack(plans[i])
-  call('ZADD', to, score, id)
-  call('ZREM', from, id)
-end
+for to, list in pairs(entering) do call('ZADD', to, unpack(list)) end
+for from, list in pairs(leaving) do call('ZREM', from, unpack(list)) end
 
 -- The marker stands exactly if a job could be started now. Who called knows what is due next.
 running = call('ZCARD', lease)
