@@ -43,7 +43,7 @@ from qdeck.keys import QueueKeys
 from qdeck.listing import Source
 from qdeck.overview import Overview
 from qdeck.pages import Pages
-from qdeck.queue import CHUNK
+from qdeck.queue import BATCH
 from qdeck.reader import Reader, count, text
 from qdeck.rights import READ_ONLY, permissions
 from qdeck.status import Status
@@ -259,8 +259,8 @@ class Operator:
             queues.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
         done, requested, skipped = 0, 0, []
         for queue, ids in queues.items():
-            for i in range(0, len(ids), CHUNK):
-                command = verbs.move(self._keys(queue), verb, self._actor, ids[i : i + CHUNK])
+            for i in range(0, len(ids), BATCH):
+                command = verbs.move(self._keys(queue), verb, self._actor, ids[i : i + BATCH])
                 moved = verbs.read_moved(await self.reader.run(command))
                 asked = [each for each in moved if each.outcome == "requested"]
                 await self.reader.read(

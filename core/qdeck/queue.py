@@ -17,10 +17,13 @@ from qdeck.record import Settle, encode_settles
 from qdeck.scripts import Command, script
 from qdeck.settings import Settings
 
-__all__ = ["CHUNK", "Claimed", "Moved", "Step", "Turn"]
+__all__ = ["BATCH", "CHUNK", "Claimed", "Moved", "Step", "Turn"]
 
 #: Jobs that one script call handles at most.
 CHUNK: Final = 500
+#: Jobs that one turn settles and claims, or one verb of an operator moves, at most: each costs the
+#: server several commands.
+BATCH: Final = 200
 _LOG_LINES: Final = 2000
 _LOG_BYTES: Final = 1024 * 1024
 
@@ -171,8 +174,8 @@ def append_logs(keys: QueueKeys, parts: Sequence[bytes]) -> Command:
 
 
 def move(keys: QueueKeys, verb: str, actor: str, ids: Sequence[str]) -> Command:
-    """Do an operator's verb to named jobs, at most `CHUNK`."""
-    return _move(keys, verb, actor, "", CHUNK, ids, MOVES[verb][0])
+    """Do an operator's verb to named jobs, at most `BATCH`."""
+    return _move(keys, verb, actor, "", BATCH, ids, MOVES[verb][0])
 
 
 def advance(keys: QueueKeys, verb: str, actor: str, operation: str, states: str = "") -> Command:

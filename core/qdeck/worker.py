@@ -24,7 +24,7 @@ from qdeck.heart import Heart
 from qdeck.inline import open_lifespan
 from qdeck.line import Line, Lines, parse_queues
 from qdeck.presence import describe, publish
-from qdeck.queue import CHUNK
+from qdeck.queue import BATCH
 from qdeck.record import Settle
 from qdeck.reports import Reports
 from qdeck.runs import Runs
@@ -278,7 +278,7 @@ class Worker:
             if line.due():
                 did = True
                 await self._tend(line)
-            want = min(self._free(), CHUNK) if self.state == "running" and line.hot else 0
+            want = min(self._free(), BATCH) if self.state == "running" and line.hot else 0
             if not line.finished and want <= 0 and not line.popped:
                 continue
             if not line.ready_again():
@@ -296,7 +296,7 @@ class Worker:
 
     async def _turn(self, line: Line, want: int) -> None:
         """Settle what has finished and claim up to `want`; a repeat does the same."""
-        settles = line.finished[:CHUNK]
+        settles = line.finished[:BATCH]
         if self._reports.waiting:
             await self._reports.store_last_words(self.runs.of(settles))
         popped, line.popped = line.popped, False
