@@ -129,6 +129,11 @@ class Worker:
         return self._runs.active if self._runs is not None else 0
 
     @property
+    def serving(self) -> bool:
+        """Whether the server has answered and the app's lifespan has begun; thread-safe."""
+        return self._runs is not None
+
+    @property
     def runs(self) -> Runs:
         """What runs, once the worker serves."""
         assert self._runs is not None

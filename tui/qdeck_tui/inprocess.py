@@ -94,9 +94,8 @@ class ThreadWorker:
         self._thread.start()
         end = time.monotonic() + STARTING
         while self._thread.is_alive() and time.monotonic() < end:
-            # It has its executor once the server has answered and the app's lifespan has begun.
             # This is looked at from here, since its first job may block its loop.
-            if hasattr(self._worker, "executor"):
+            if self._worker is not None and self._worker.serving:
                 self._state = "running"
                 return
             time.sleep(0.01)
