@@ -139,7 +139,7 @@ def tend(keys: QueueKeys, lease: float, retries: int) -> Command:
             k.wake,
             k.logs,
         ),
-        (k.tag, int(lease * 1000), 200, retries),
+        (k.tag, int(lease * 1000), BATCH // 2, retries),
     )
 
 

@@ -342,7 +342,7 @@ def test_a_claim_parks_at_most_200_jobs_and_then_says_again(yard: Yard) -> None:
     assert marker(yard) is None
     yard.run(verbs.pause(yard.keys, False, "eve", "mail"))
     order = []
-    for _ in range(3):
+    for _ in range(5):
         tend(yard)
     while claimed := work(yard, 100).claimed:
         order += [job.id for job in claimed]

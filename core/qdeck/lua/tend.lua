@@ -52,10 +52,14 @@ local function clear_unless(name, kind)
 end
 local moves, stats, totals = {}, {}, {}
 local function count(where, name, by) where[name] = (where[name] or 0) + by end
+local shown = {}
 local function stat(name, task)
-  local index = bounded(call('HGET', tasks_key, 'index:' .. task), 41)
+  if not shown[task] then
+    local index = bounded(call('HGET', tasks_key, 'index:' .. task), 41)
+    shown[task] = index > 40 and 'other' or task
+  end
   count(stats, name, 1)
-  count(stats, name .. ':' .. (index > 40 and 'other' or task), 1)
+  count(stats, name .. ':' .. shown[task], 1)
 end
 local function finish(id, task, state, reason, body, record, run)
   local key, unique = tag .. 'r:' .. id, body and body[10] ~= '' and tag .. 'unique:' .. body[10]
