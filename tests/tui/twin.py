@@ -118,7 +118,8 @@ class Twin:
         await self._call("jobs")
         found = self.of(state, queue)
         size = len(found)
-        for word in query.split():
+        for part in query.split():
+            word = part.replace("~", ":").rpartition(":")[2].strip('"')
             found = [j for j in found if word in f"{j.ref.id} {j.task} {j.args} {j.error}"]
         if window.reverse:
             found.reverse()

@@ -53,6 +53,8 @@ class Shell(DeltaMixin, TerminalMixin):
     """Poller, views, sheets and keys, wired; `Commands` adds what the app carries out."""
 
     ENABLE_COMMAND_PALETTE = False
+    # Dragging would mark text of ours; with :mouse the terminal selects by itself.
+    ALLOW_SELECT = False
     DEFAULT_MODE = "overview"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "overview": OverviewView,

@@ -36,6 +36,8 @@ __all__ = [
     "worker_columns",
 ]
 
+# Seconds from which a job is said to wait long.
+OLD = 300
 STATE_STYLES = {"dead": "bad", "retrying": "warn", "cancelled": "warn", "completed": "good"}
 WORKER_SIGNS = {
     "running": ("● running", "good"),
@@ -59,13 +61,14 @@ def _number(value: float | None) -> float:
 
 
 def queue_worst(queue: QueueRow) -> float:
-    """Return how badly off a queue is, for the default order."""
-    waiting = queue.pending or 0
-    points = 0.0
-    if waiting and queue.drain_s is not None and math.isinf(queue.drain_s):
-        points += 1e9
-    points += min(queue.oldest_pending_s or 0.0, 9e8) if waiting else 0.0
-    points += min(queue.failed_per_minute or 0.0, 1e4) * 60
+    """Return how badly off a queue is, for the default order: what never drains, what waits long,
+    what fails, then how much there is.
+    """
+    waiting, oldest = queue.pending or 0, queue.oldest_pending_s or 0.0
+    points = min(queue.failed_per_minute or 0.0, 1e4) * 60
+    if waiting:
+        never = queue.drain_s is not None and math.isinf(queue.drain_s)
+        points += min(oldest, 1e7) + (1e9 if never else 0.0) + (1e8 if oldest >= OLD else 0.0)
     return points + min(waiting, 1e6) / 1e3 + min(queue.dead or 0, 1e6) / 1e4
 
 
@@ -86,7 +89,7 @@ def _oldest(queue: QueueRow) -> Cell:
     if queue.pending == 0:
         return ("-", "dim")
     old = queue.oldest_pending_s
-    return (age(old), "warn" if old is not None and old >= 300 else "")
+    return (age(old), "warn" if old is not None and old >= OLD else "")
 
 
 def _dead(number: int | None) -> Cell:
@@ -216,7 +219,7 @@ def job_columns(
         if job.state == "running":
             elapsed = seconds_since(at, desk.now)
             slow = job.usual_p95_s is not None and (elapsed or 0) > job.usual_p95_s
-            return (age(elapsed), "bad" if slow else "")
+            return (f"!{age(elapsed)}", "bad") if slow else age(elapsed)
         return age(seconds_since(at, desk.now))
 
     def task(job: JobRow) -> Cell:
@@ -294,7 +297,7 @@ def worker_columns(console: Callable[[], Console]) -> list[Column[WorkerRow]]:
     """Return the columns of workers."""
 
     def state(worker: WorkerRow) -> Cell:
-        text, style = WORKER_SIGNS[worker.state]
+        text, style = WORKER_SIGNS.get(worker.state, (worker.state, "warn"))
         if worker.state == "lost":
             text = f"{text} {age(worker.beat_age_s)}"
         return (text, style)

@@ -66,6 +66,7 @@ class GroupView(_JobsView):
 
     def __init__(self, group: ErrorGroup) -> None:
         super().__init__(group.type, "dead", whole=False, queue=False)
+        self.jobs.orders_words = ("newest first", "oldest first")
         self.group = group
         # All members failed alike, so their error says nothing in each row.
         self.jobs.columns = tuple(c for c in self.jobs.columns if c.title != "ERROR")
@@ -95,6 +96,7 @@ class DeadJobsView(_JobsView):
 
     def __init__(self) -> None:
         super().__init__("all", "dead", whole=False, queue=True)
+        self.jobs.reverse = True
         self.jobs.title = "DEAD JOBS of all queues"
         self.jobs.empty = ("no dead job matches; / changes the filter, Esc takes it away",)
 
@@ -141,3 +143,7 @@ class FindView(_JobsView):
         if take(self.jobs, parts["found"]):
             self.jobs.show(cast("Page", parts["found"]).rows)
         self.retitle()
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

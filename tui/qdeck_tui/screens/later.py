@@ -25,6 +25,7 @@ class LaterView(ListView):
         super().__init__("Later")
         self.state: StateName = "scheduled"
         self.jobs: Listing[JobRow] = Listing("LATER", [], lambda j: j.ref.id, whole=False)
+        self.jobs.orders_words = ("next first", "last first")
         self.panes = [self.jobs]
         self._numbers: dict[str, int] = {}
         self._chosen = False

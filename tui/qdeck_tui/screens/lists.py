@@ -43,7 +43,7 @@ class ListView(View):
         for table in self.lists():
             words = [table.span()] if table.loaded else []
             if table.active:
-                words.append(f"sort: {table.order_name}")
+                words.append(f"sort: {table.order_name}" if table.whole else table.order_name)
             if table.needle:
                 words.append(f"filter: {table.needle}")
             if table.marked:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from qdeck.admin import (
+    FINISHED,
+    LATER,
     STATES,
     ErrorGroup,
     ErrorGroups,
@@ -26,6 +28,7 @@ from qdeck_tui.widgets.listing import Listing
 
 __all__ = ["QueueView"]
 
+ORDERS = (("next first", "last first"), ("oldest first", "newest first"))
 SHORT = {
     "pending": "pend", "running": "run", "scheduled": "sched", "retrying": "retry",
     "completed": "done", "cancelled": "canc", "dead": "dead",
@@ -71,6 +74,9 @@ class QueueView(ListView):
         self.state = state
         self.jobs.columns = tuple(job_columns(lambda: self.desk, state, queue=False))
         self.jobs.clear()
+        self.jobs.reverse = state in FINISHED
+        later = state in LATER
+        self.jobs.orders_words = ORDERS[0] if later else ORDERS[1]
         self.jobs.empty = (f"no {state} jobs here; [ and ] show the other states",)
 
     def parts(self) -> Mapping[str, Read]:

@@ -14,7 +14,7 @@ __all__ = ["Pane", "TextPane", "rule"]
 
 def rule(title: str, note: str, cells: int, *, active: bool, plain: bool, style: str) -> Line:
     """Return a title line: `── TITLE ─── note ──`; plain has the words only."""
-    title = cut(title, max(24, cells - width(note) - 10))
+    title = cut(title, max(cells * 6 // 10, cells - width(note) - 10))
     note = cut(note, max(0, cells - width(title) - 8))
     head = (title, f"{style} bold" if active else style)
     if plain:

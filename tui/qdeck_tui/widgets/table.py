@@ -85,6 +85,7 @@ class Table(Pane, Generic[T]):
         self.needle = ""
         self.order = 0
         self.reverse = False
+        self.orders_words = ("oldest first", "newest first")
         self.marks: dict[str, T] = {}
         self.everything = False
         self.pivot: int | None = None
@@ -162,7 +163,9 @@ class Table(Pane, Generic[T]):
     def order_name(self) -> str:
         """The order in words, for the title."""
         orders = self.orders()
-        name = orders[self.order % len(orders)][0] if orders else "server"
+        if not orders:
+            return self.orders_words[1 if self.reverse else 0]
+        name = orders[self.order % len(orders)][0]
         return f"{name} reversed" if self.reverse else name
 
     def stay(self, before: str | None) -> None:
