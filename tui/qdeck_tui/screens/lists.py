@@ -41,13 +41,13 @@ class ListView(View):
     def retitle(self) -> None:
         """Say in each title how many rows there are, their order, the filter and the marks."""
         for table in self.lists():
-            words = [table.span()] if table.loaded else []
-            if table.active:
-                words.append(f"sort: {table.order_name}" if table.whole else table.order_name)
+            words = [table.marked_words()] if table.marked else []
             if table.needle:
                 words.append(f"filter: {table.needle}")
-            if table.marked:
-                words.append(table.marked_words())
+            if table.loaded:
+                words.append(table.span())
+            if table.active:
+                words.append(f"sort: {table.order_name}" if table.whole else table.order_name)
             table.note = "  ".join(words)
             table.redraw()
 
