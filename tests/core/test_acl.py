@@ -16,7 +16,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def rules(name: str) -> list[str]:
-    """Return the rules of a user as the README gives them, after `ACL SETUSER name on >password`."""
+    """Return the rules of a user as the README gives them, behind the password."""
     found = re.search(rf"^ACL SETUSER {name} on >\S+ (.+)$", README, re.MULTILINE)
     assert found is not None, f"the README has no line for {name}"
     return found[1].split()
