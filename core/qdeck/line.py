@@ -22,6 +22,8 @@ _log = logging.getLogger("qdeck.worker")
 #: What a queue without a weight counts for beside queues with one.
 _UNWEIGHTED: Final = 10
 _LONGEST_PAUSE: Final = 5.0
+#: Seconds between looks at an empty queue while others keep the worker busy.
+LOOK_EVERY: Final = 0.2
 
 
 def parse_queues(queues: str | Sequence[str]) -> list[tuple[str, int | None]]:
@@ -60,6 +62,7 @@ class Line:
         "finished",
         "hot",
         "keys",
+        "looked",
         "name",
         "popped",
         "turns",
@@ -75,6 +78,7 @@ class Line:
         self.popped = False
         self.finished: list[Settle] = []
         self.turns = 0
+        self.looked = 0.0
         self._due_at: float | None = 0.0
         self._not_before = 0.0
         self._pause = 0.0
@@ -103,6 +107,7 @@ class Line:
         self._pause = 0.0
         self._due_at = None if turn.next_s is None else time.monotonic() + turn.next_s
         if want > 0:
+            self.looked = time.monotonic()
             self.hot = turn.again or len(turn.claimed) == want
 
     def tended(self, next_s: float | None) -> None:
@@ -150,6 +155,17 @@ class Lines:
             key=lambda line: random.random() ** (1 / (line.weight or _UNWEIGHTED)),
             reverse=True,
         )
+
+    def look_again(self) -> None:
+        """Have queues claimed from that looked empty a moment ago, while another one keeps busy.
+
+        A busy worker waits on no marker, and an earlier queue is not to wait for a later one to end.
+        """
+        if len(self._lines) > 1 and any(line.hot for line in self._lines):
+            before = time.monotonic() - LOOK_EVERY
+            for line in self._lines:
+                if line.looked < before:
+                    line.hot = True
 
     def heat(self) -> None:
         """Have every queue claimed from."""

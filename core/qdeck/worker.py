@@ -279,17 +279,21 @@ class Worker:
     async def _round(self) -> bool:
         """Do one turn for every queue that has a reason; whether there was any."""
         did = False
+        claiming = self.state == "running"
+        self._lines.look_again()
         for line in self._lines.order():
             if line.due():
                 did = True
                 await self._tend(line)
-            want = min(self._free(), BATCH) if self.state == "running" and line.hot else 0
+            want = min(self._free(), BATCH) if claiming and line.hot else 0
             if not line.finished and want <= 0 and not line.popped:
                 continue
             if not line.ready_again():
                 continue
             did = True
             await self._turn(line, max(want, 0))
+            # While this queue has more, a slot that comes free is not for those behind it.
+            claiming = claiming and self.state == "running" and not (want > 0 and line.hot)
             if self.max_jobs is not None and self.runs.begun >= self.max_jobs:
                 self.stop_soon_once()
         return did
