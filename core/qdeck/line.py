@@ -159,7 +159,7 @@ class Lines:
     def look_again(self) -> None:
         """Have queues claimed from that looked empty a moment ago, while another one keeps busy.
 
-        A busy worker waits on no marker, and an earlier queue is not to wait for a later one to end.
+        A busy worker waits on no marker, and an earlier queue does not wait till a later one ends.
         """
         if len(self._lines) > 1 and any(line.hot for line in self._lines):
             before = time.monotonic() - LOOK_EVERY
