@@ -9,7 +9,7 @@ import os
 import random
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ ROUND: Final = (
     + ("CheckSyntax",) * 2
     + ("list_folder", "flaky", "parse_as_json", "build_report")
 )
+#: Seconds that a listing spends on each file when somebody watches.
+WATCHED: Final = 0.15
 #: A report sums up this many jobs before it, at most.
 REPORTED: Final = 20
 
@@ -95,10 +97,13 @@ def plan(count: int, seed: int, folder: Path, files: Sequence[Path]) -> list[Pla
 
 
 def stream(seed: int, folder: Path, files: Sequence[Path]) -> Iterator[Planned]:
-    """Return the demo's jobs without an end."""
+    """Return the demo's jobs without an end, its listings slow enough to be watched."""
     number = 0
     while True:
-        yield _planned(number, seed, folder, files)
+        one = _planned(number, seed, folder, files)
+        if one.task == "list_folder":
+            one = replace(one, arguments={**one.arguments, "pause": WATCHED})
+        yield one
         number += 1
 
 

@@ -117,8 +117,10 @@ async def parse_as_json(path: str) -> Any:
 
 
 @deck.task(queue="files", max_retries=3, timeout=120)
-async def list_folder(ctx: Context, folder: str, limit: int = 300) -> dict[str, Any]:
-    """Log the size of each file of a folder, a line each, with progress."""
+async def list_folder(
+    ctx: Context, folder: str, limit: int = 300, pause: float = 0.001
+) -> dict[str, Any]:
+    """Log the size of each file of a folder, a line each, with progress and a pause (s) each."""
     paths = sorted(
         p for p in await asyncio.to_thread(lambda: list(Path(folder).iterdir())) if p.is_file()
     )
@@ -129,8 +131,7 @@ async def list_folder(ctx: Context, folder: str, limit: int = 300) -> dict[str, 
         total += size
         ctx.log.info("%9d %s", size, path)
         ctx.progress(100 * done / len(paths), f"{done} of {len(paths)} files")
-        if done % 10 == 0:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(pause)
     return {"folder": folder, "files": len(paths), "size": total}
 
 
