@@ -99,15 +99,23 @@ async def freeze(admin: Admin, subject: Subject) -> tuple[JobRef, ...]:
 
 
 async def _all(read: Callable[[Window], Awaitable[Page]]) -> tuple[JobRef, ...]:
-    """Return the jobs of a whole list, a thousand at a time."""
+    """Return the jobs of a whole list, a thousand at a time.
+
+    A page with a query may be empty while more could match: then the scan goes on as long as it
+    gets on.
+    """
     refs: dict[JobRef, None] = {}
-    offset = 0
+    offset, scanned = 0, -1
     while True:
         page = await read(Window(offset, 1000))
         refs |= dict.fromkeys(job.ref for job in page.rows)
         offset += len(page.rows)
-        if not page.rows or (page.total is not None and page.complete and offset >= page.total):
+        if page.complete:
+            if not page.rows or (page.total is not None and offset >= page.total):
+                return tuple(refs)
+        elif not page.rows and (page.scanned is None or page.scanned <= scanned):
             return tuple(refs)
+        scanned = page.scanned if page.scanned is not None else scanned
 
 
 async def _pause(admin: Admin, subject: Subject, verb: Action) -> Outcome:

@@ -30,7 +30,7 @@ ROUND: Final = (
     + ("list_folder", "flaky", "parse_as_json", "build_report")
 )
 #: Seconds that a listing spends on each file when somebody watches.
-WATCHED: Final = 0.15
+WATCHED: Final = 0.06
 #: A report sums up this many jobs before it, at most.
 REPORTED: Final = 20
 
