@@ -158,6 +158,10 @@ class Executor:
                 raise asyncio.CancelledError(run.stopped)
             if spec.kind == "process":
                 outcome = await self._in_child(run)
+            elif spec.is_async and not spec.wants_ctx and not self._middleware:
+                # Nobody would look at a context, so none is made.
+                value = await spec.fn(*run.args, **run.kwargs)
+                outcome = None if value is None else encode_result(spec.name, value)
             else:
                 value = await invoke(
                     spec,

@@ -7,7 +7,6 @@ nothing new.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,8 +28,7 @@ __all__ = ["Batch", "Entry", "entry_by_name", "entry_of", "job_of"]
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One job to create: its id, queue and body."""
 
     id: str
@@ -115,8 +113,7 @@ def _ms(seconds: float | None) -> int:
     return 0 if seconds is None else round(seconds * 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Jobs of one queue that are created together or not at all."""
 
     keys: QueueKeys
@@ -183,6 +180,7 @@ def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
         available = now_ms + body.delay if body.delay else body.at
     elif len(word) > 1:
         created, job_id = False, word.decode()
+    created_at = from_ms(now_ms)
     return Job(
         id=job_id,
         task=body.task,
@@ -192,7 +190,7 @@ def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
         max_attempts=max(entry.max_retries, 0) + 1,
         payload=msgspec.json.decode(body.payload),
         metadata=entry.metadata,
-        created_at=from_ms(now_ms),
-        available_at=from_ms(available),
+        created_at=created_at,
+        available_at=created_at if available == now_ms else from_ms(available),
         created=created,
     )

@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from qdeck.job import MOVES
 from qdeck.keys import QueueKeys, SharedKeys
 from qdeck.record import Settle, encode_settles
@@ -28,8 +30,7 @@ _LOG_LINES: Final = 2000
 _LOG_BYTES: Final = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A job that this worker now runs: `attempt` counts from 1 within this round of runs."""
 
     id: str

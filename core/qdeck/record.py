@@ -15,7 +15,7 @@ from qdeck.job import Job, JobFailure, State, from_ms
 __all__ = ["Body", "Record", "Settle", "decode_record", "encode_body", "encode_settles", "job_from"]
 
 
-class Body(msgspec.Struct, frozen=True, array_like=True):
+class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a producer says; times in ms, 0 or -1 where nothing was said (see enqueue.lua).
 
     JSON stands as text: the scripts' msgpack knows no bytes.
@@ -35,7 +35,7 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
     metadata: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True):
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A body with the server's times of creation and first due (0: at once), in ms."""
 
     created: int
@@ -43,7 +43,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     body: Body
 
 
-class Settle(msgspec.Struct, array_like=True):
+class Settle(msgspec.Struct, array_like=True, gc=False):
     """How a run ended (see work.lua): kind "c", "f", "s", "b" or "u".
 
     `final` is the reason of a failure that leaves no retry. `value` is the result (JSON or None),

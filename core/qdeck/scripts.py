@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Protocol
 
+import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
 from qdeck.errors import QdeckError, QueueFull, SettingsError, WrongState
@@ -46,13 +47,12 @@ class Script:
     sha: str
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A script with its keys and arguments, ready to send, once or again."""
 
     script: Script
     keys: tuple[str, ...]
-    args: Sequence[Any] = field(default_factory=tuple)
+    args: Sequence[Any] = ()
 
 
 @cache
