@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["launch"]
 
+# Slots of a local worker unless the settings say otherwise: with every thread that computes beside
+# the console a key waits longer for its turn.
+SLOTS = 4
+
 
 def launch(words: Sequence[str]) -> int:
     """Run the console until it is left, and return its exit code: 2 when it cannot start."""
@@ -84,7 +88,7 @@ def _options(
     start = StartRequest(
         app=settings.app[0] if settings.app else "",
         queues=settings.name,
-        concurrency=settings.max_concurrent,
+        concurrency=settings.max_concurrent if "max_concurrent" in settings.sources else SLOTS,
     )
     if chosen.demo:
         start = REQUEST
