@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from tests.tui.twin import filled
+from tests.tui.stock import filled
 
 from qdeck.admin import Admin
 from qdeck_tui.terminal import Terminal, prepare_environment

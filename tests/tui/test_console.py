@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from tests.tui.stage import running
-from tests.tui.twin import START, Twin, filled
+from tests.tui.stock import filled
+from tests.tui.twin import START, Twin
 
 from qdeck.admin import JobRef, JobRow
 
@@ -342,3 +343,24 @@ async def test_an_empty_view_says_why_and_which_key_helps() -> None:
     async with running(Twin()) as desk:
         await desk.press("3")
         await desk.until("n there starts a local one")
+
+
+async def test_a_filter_within_a_group_shows_jobs_like_it_only() -> None:
+    async with running(filled()) as desk:
+        await desk.press("6", "j", "j", "enter")
+        await desk.until("post_hook in emails")
+        await desk.press("slash", *"invoice", "enter")
+        text = await desk.until("filter: invoice")
+        text = await desk.until("F3000186")
+        assert "send_invoice " not in text
+
+
+async def test_a_click_selects_a_row_and_a_tab() -> None:
+    async with running(filled()) as desk:
+        text = await desk.until("webhooks")
+        row = next(at for at, line in enumerate(text.splitlines()) if " webhooks " in line)
+        await desk.pilot.click(offset=(6, row))
+        await desk.until("> webhooks")
+        await desk.pilot.click(offset=(8, 1))
+        await desk.until("IN/M")
+        assert desk.app.current_mode == "queues"

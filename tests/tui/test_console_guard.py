@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from tests.tui.stage import running
-from tests.tui.twin import filled
+from tests.tui.stock import filled
 
 from qdeck.admin import QueueRow, TaskRow
 from qdeck_tui.actions import ROWS, conflicts, remap

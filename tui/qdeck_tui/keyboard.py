@@ -10,6 +10,7 @@ from textual import events
 from qdeck_tui.actions import Row
 from qdeck_tui.dispatch import Typing
 from qdeck_tui.framing import Framing
+from qdeck_tui.widgets.chrome import Tabs
 from qdeck_tui.widgets.dialog import Dialog
 
 __all__ = ["Keyboard"]
@@ -29,6 +30,11 @@ class Keyboard(Framing):
             self._paste(event.text)
             return
         await super().on_event(event)
+
+    def on_tabs_chosen(self, message: Tabs.Chosen) -> None:
+        """Show the view whose tab was clicked, unless something lies over it."""
+        if self.sheet is None and self.typing is None:
+            self._act(message.key)
 
     def on_resize(self, event: events.Resize) -> None:
         """Say when the screen is too small; an open dialog is answered No then."""

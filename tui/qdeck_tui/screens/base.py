@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
@@ -298,8 +298,3 @@ def take(pane: Pane, value: object) -> bool:
         return False
     pane.trouble = None
     return True
-
-
-def filter_words(tables: Sequence[Table[Any]]) -> str:
-    """Return the filter of the first table that has one."""
-    return next((table.needle for table in tables if table.needle), "")

@@ -76,9 +76,12 @@ class GroupView(_JobsView):
     def parts(self) -> Mapping[str, Read]:
         """Ask for the window of the group; with a filter, for matching dead jobs of its queue."""
         window, needle, group = self.jobs.window(), self.jobs.needle, self.group
-        if needle:
-            return {f"jobs {needle}": lambda admin: admin.jobs(group.queue, "dead", window, needle)}
-        return {"jobs ": lambda admin: admin.group(group, window)}
+        if not needle:
+            return {"jobs ": lambda admin: admin.group(group, window)}
+        # A query knows no groups: task and type come as near as words can.
+        query = f'{needle} task:"{_quoted(group.task)}" error~"{_quoted(group.type)}"'
+        newest = Window(window.offset, window.limit, not window.reverse)
+        return {f"jobs {needle}": lambda admin: admin.jobs(group.queue, "dead", newest, query)}
 
     def selection(self, table: Listing[Any]) -> Selection:
         """Return the group, narrowed by the filter."""
