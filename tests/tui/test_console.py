@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from tests.tui.stage import running
@@ -141,9 +142,9 @@ async def test_a_search_in_the_log_goes_from_hit_to_hit() -> None:
 
 
 async def test_the_log_shows_errors_only_and_saves_to_a_file(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     async with running(filled()) as desk:
         await desk.press("3", "enter")
         await desk.until("step 79")
@@ -364,3 +365,27 @@ async def test_a_click_selects_a_row_and_a_tab() -> None:
         await desk.pilot.click(offset=(8, 1))
         await desk.until("IN/M")
         assert desk.app.current_mode == "queues"
+
+
+async def test_a_theme_is_previewed_while_its_name_is_typed_and_kept_on_enter(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "config.toml"
+    async with running(filled(), config=config) as desk:
+        await desk.press("colon", *"theme", "space", *"light")
+        while desk.app.theme != "light":
+            await desk.pilot.pause(0.02)
+        assert not config.exists()
+        await desk.press("escape")
+        assert desk.app.theme == "dark"
+        await desk.press("colon", *"theme", "space", *"light", "enter")
+        await desk.until("theme light")
+        assert 'theme = "light"' in config.read_text()
+
+
+async def test_the_zone_is_switched_and_kept(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    async with running(filled(), config=config) as desk:
+        await desk.press("Z")
+        await desk.until("times in local")
+        assert 'zone = "local"' in config.read_text()

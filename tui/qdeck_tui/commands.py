@@ -7,7 +7,7 @@ from typing import cast
 
 from qdeck_tui.keyboard import Keyboard
 from qdeck_tui.local import Closing
-from qdeck_tui.look import choose, load_others
+from qdeck_tui.look import Preview, choose, keep, load_others
 from qdeck_tui.screens.base import Console, View
 from qdeck_tui.shell import local_zone
 from qdeck_tui.widgets.listing import Listing
@@ -84,6 +84,10 @@ class Commands(Keyboard):
     def do_zone(self) -> None:
         """Switch between UTC and local time."""
         self.zone = local_zone() if self.zone is UTC else UTC
+        name = "utc" if self.zone is UTC else "local"
+        self.say(
+            f"times in {name.upper() if name == 'utc' else name}{keep(self.options, zone=name)}"
+        )
         self.show_header()
         self.poll()
 
@@ -118,19 +122,26 @@ class Commands(Keyboard):
         from qdeck_tui.prompt import Prompt
 
         prompt = Prompt(self)
+        preview = Preview(self)
 
         def changed(text: str) -> None:
             self.say(prompt.say(text))
+            preview.typed(text)
 
         def done(text: str) -> None:
             self.say("")
+            preview.end()
             command = prompt.find(text)
             if command is not None:
                 command.run()
             elif text.strip():
                 self.say(f"no command {text.strip()!r}: nothing was run", "warn")
 
-        self.ask(":", "", changed, done, lambda: self.say(""), prompt.complete)
+        def cancelled() -> None:
+            self.say("")
+            preview.end()
+
+        self.ask(":", "", changed, done, cancelled, prompt.complete)
         changed("")
 
     # What only the prompt can do

@@ -9,12 +9,16 @@ from textual.app import App
 from qdeck_tui.themes import load_theme, load_themes
 
 if TYPE_CHECKING:
+    from textual.timer import Timer
+
     from qdeck_tui.options import Options
     from qdeck_tui.shell import Shell
 
-__all__ = ["begin_theme", "choose", "load_others"]
+__all__ = ["Preview", "begin_theme", "choose", "keep", "load_others"]
 
 FIRST = "dark"
+# Seconds without a key before a theme is shown while its name is typed.
+REST = 0.25
 
 
 def begin_theme(app: Shell, options: Options) -> tuple[str, ...]:
@@ -49,10 +53,40 @@ def choose(app: Shell, name: str) -> str:
     """Put a theme on and keep the choice; return a sentence."""
     app.theme = name
     app.repaint_theme()
-    return f"theme {name}{_keep(app.options, theme=name)}"
+    return f"theme {name}{keep(app.options, theme=name)}"
 
 
-def _keep(options: Options, **changes: str) -> str:
+class Preview:
+    """Shows a theme while its name stands in the prompt, after a moment of rest."""
+
+    def __init__(self, app: Shell) -> None:
+        self._app = app
+        self._before = app.theme
+        self._timer: Timer | None = None
+
+    def typed(self, line: str) -> None:
+        """Know what stands in the prompt now."""
+        if self._timer is not None:
+            self._timer.stop()
+        word, _, name = " ".join(line.split()).partition(" ")
+        wanted = name if word == "theme" and name in self._app.own_themes else self._before
+        if wanted != self._app.theme:
+            self._timer = self._app.set_timer(REST, lambda: self._show(wanted))
+
+    def end(self) -> None:
+        """Go back to the theme that was on; what is chosen is put on afterwards."""
+        if self._timer is not None:
+            self._timer.stop()
+        self._show(self._before)
+
+    def _show(self, name: str) -> None:
+        if self._app.theme != name:
+            self._app.theme = name
+            self._app.repaint_theme()
+
+
+def keep(options: Options, **changes: str) -> str:
+    """Keep choices in the user's file; return why not, as the end of a sentence."""
     if options.config is None:
         return ""
     from qdeck_tui.choices import save_choices
