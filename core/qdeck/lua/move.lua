@@ -66,11 +66,12 @@ local function decode(packed)
 end
 local sets = { pending = ready, scheduled = KEYS[2], retrying = KEYS[3], running = lease,
   completed = KEYS[5], cancelled = KEYS[6], dead = KEYS[7] }
+local order = { 'pending', 'scheduled', 'dead', 'cancelled', 'retrying', 'completed', 'running' }
 local function locate(id, task, hint)
   -- What the run says is nearly always right; the sets decide.
   if sets[hint] and call('ZSCORE', sets[hint], id) then return hint, sets[hint] end
-  for state, set in pairs(sets) do
-    if state ~= hint and call('ZSCORE', set, id) then return state, set end
+  for _, state in ipairs(order) do
+    if state ~= hint and call('ZSCORE', sets[state], id) then return state, sets[state] end
   end
   for name in pairs(task == '?' and paused or { [task] = true }) do
     local held = tag .. 'held:' .. name

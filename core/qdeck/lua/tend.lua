@@ -183,7 +183,6 @@ elseif running > 0 and now >= after then
       bury(id, task, 'Unreadable', reason, 'unreadable', body, record, run)
     else
       local limit = body[8] >= 0 and body[8] or retries
-      call('HSET', key, 'crashes', crashes)
       local group = redis.sha1hex('lost:' .. task):sub(1, 16)
       if run[4] then
         to, word = cancelled, 'cancelled'
@@ -196,12 +195,15 @@ elseif running > 0 and now >= after then
       else
         to, word = ready, 'pending'
         score = bounded(run[5], (9 - body[3]) * 4398046511104 + seq)
-        call('HSET', key, 'state', 'pending')
       end
-      clear_unless(tag .. 'at:' .. id, 'list')
-      call('RPUSH', tag .. 'at:' .. id, cmsgpack.pack({ attempt, bounded(run[6], now), now,
-        run[7] or '', 'lost', lost }))
-      call('LTRIM', tag .. 'at:' .. id, -20, -1)
+      call('HSET', key, 'crashes', crashes, 'state', word)
+      local entry = cmsgpack.pack({ attempt, bounded(run[6], now), now, run[7] or '', 'lost', lost })
+      local list = tag .. 'at:' .. id
+      if not pcall(call, 'RPUSH', list, entry) then
+        call('DEL', list)
+        call('RPUSH', list, entry)
+      end
+      if attempt > 20 then call('LTRIM', list, -20, -1) end
       stat('crashed', task)
       count(totals, 'crashed', 1)
     end

@@ -129,10 +129,12 @@ local function bury(id, task, kind, message, trace, fingerprint)
   add(sheet(task).counts, 'dead', 1)
 end
 local function remember(id, entry)
-  local key = tag .. 'at:' .. id
-  clear_unless(key, 'list')
-  call('RPUSH', key, cmsgpack.pack(entry))
-  call('LTRIM', key, -20, -1)
+  local key, packed = tag .. 'at:' .. id, cmsgpack.pack(entry)
+  if not pcall(call, 'RPUSH', key, packed) then
+    call('DEL', key)
+    call('RPUSH', key, packed)
+  end
+  if entry[1] > 20 then call('LTRIM', key, -20, -1) end
 end
 -- Logs of finished jobs count against the queue's budget; a completed one keeps its last 200.
 local function keep_log(id, key, to, lines)
