@@ -44,7 +44,7 @@ def run(folder: Path, *command: str, **changes: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], ["config"], ["worker", "--help"], ["demo", "--help"], ["nonsense"]],
+    [["--help"], ["config"], ["worker", "--help"], ["demo", "--help"], ["nonsense"]],
     ids=" ".join,
 )
 def test_words_never_import_textual(tmp_path: Path, words: list[str]) -> None:
@@ -104,6 +104,7 @@ def test_the_demo_runs_real_jobs_and_leaves_nothing(tmp_path: Path, size: tuple[
         pty.press("q")
         assert pty.ended() == 0
         assert pty.modes_left_on() == []
+        assert pty.child.pid is not None
         left = in_session(pty.child.pid)
     assert left == []
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith("qdeck-demo")] == []

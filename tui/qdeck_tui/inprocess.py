@@ -154,6 +154,7 @@ class ThreadWorker:
         worker, deck = self._worker, self._deck
         if worker is None or self.ended:
             return
+        worker.state = "stopping"  # a loop that wakes up again is to claim nothing more
         for run in worker.held():
             if not run.settled:
                 settle = Settle(run.id, run.fence, "b", run.spec.name)
