@@ -261,6 +261,7 @@ def test_plain_shows_the_terminals_cursor_on_the_selected_row(desk: Desk) -> Non
     desk.enqueue("quick", queue="beta", number=1)
     with desk.opened("--plain") as pty:
         pty.press("2")
+        pty.wait_for("IN/M")
         pty.wait_for("beta")
         for name in ("alpha", "beta"):
             pty.press("g" if name == "alpha" else "G")
