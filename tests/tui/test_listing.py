@@ -162,3 +162,15 @@ async def test_only_the_lines_that_changed_are_painted() -> None:
             at for at, (old, new) in enumerate(zip(before, after, strict=True)) if old != new
         ]
         assert changed == [2, 3]
+
+
+async def test_a_preselected_row_is_the_first_until_the_operator_moves() -> None:
+    async with shown() as table:
+        table.preselect = True
+        table.show(things("a", "b"))
+        table.show(things("worse", "a", "b"))
+        assert table.current_id() == "worse"
+        table.go(1)
+        table._moved_at -= HOLD
+        table.show(things("worst", "worse", "a", "b"))
+        assert table.current_id() == "a"

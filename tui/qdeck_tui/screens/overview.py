@@ -57,6 +57,7 @@ class OverviewView(ListView):
         self.queues: Listing[QueueRow] = Listing(
             "QUEUES", queue_columns(False), lambda q: q.name, match=queue_match, worst=queue_worst
         )
+        self.queues.preselect = True
         self.queues.empty = ("no queues yet: a queue appears when a job is enqueued in it",)
         self.failures: Listing[ErrorGroup] = Listing(
             "TOP FAILURES", group_columns(lambda: self.desk),

@@ -94,6 +94,7 @@ class Table(Pane, Generic[T]):
         self._all: tuple[T, ...] = ()
         self._cells: dict[str, Line] = {}
         self._cells_for: tuple[object, ...] = ()
+        self.preselect = False
         self._moved_at = -HOLD
         self._held_id: str | None = None
 
@@ -113,6 +114,9 @@ class Table(Pane, Generic[T]):
             before_total = self.total
             self.total = known if total is None else max(total, 0)
             self._growth = max(0, self.total - before_total) if before_total else 0
+        if self.preselect:
+            # Nobody chose a row yet: the first one, which is the worst, is the one to look at.
+            before, self.cursor, self.top = None, 0, 0
         self.stay(before)
         self.redraw()
 
@@ -291,6 +295,7 @@ class Table(Pane, Generic[T]):
     def go(self, to: int) -> None:
         """Put the cursor on an absolute index."""
         to = max(0, min(to, self.total - 1))
+        self.preselect = False
         self._moved_at = monotonic()
         self._held_id = None
         self.cursor = to
