@@ -20,16 +20,17 @@ from qdeck.errors import (
     ConnectionFailed,
 )
 from qdeck.handle import TaskDecorators
-from qdeck.inline import InlineSender
+from qdeck.inline import Elsewhere, InlineSender
 from qdeck.inquiry import Inquiry
 from qdeck.invoke import Middleware
 from qdeck.job import Job
 from qdeck.link import SERVER_ERRORS
 from qdeck.payload import encode_mapping
 from qdeck.producer import Batch, Entry, entry_by_name, entry_of, job_of
+from qdeck.record import decode_map
 from qdeck.scripts import run, run_sync
 from qdeck.settings import check_name, load_settings
-from qdeck.task import Call, Registry, Sender
+from qdeck.task import Call, Registry
 from qdeck.terms import make_options
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Deck(TaskDecorators, Inquiry):
         self.app: str | None = None
         self.backoff = exponential(base=self.settings.retry_backoff)
         self._published: dict[str, tuple[float, Mapping[str, Any]]] = {}
-        self._other: Sender | None = None
+        self._other: Elsewhere | None = None
         if self.settings.connection == "sync":
             self._other = InlineSender(self.middleware, lifespan, self.settings)
 
@@ -234,9 +235,10 @@ class Deck(TaskDecorators, Inquiry):
         return facts if time.monotonic() - at < 60 and task in self._published else None
 
     def _learn(self, task: str, raw: bytes | None) -> Mapping[str, Any]:
-        facts = msgspec.json.decode(raw) if raw else {}
-        self._published[task] = (time.monotonic(), facts)
-        return facts if isinstance(facts, dict) else {}
+        facts = decode_map(raw)
+        if facts:
+            self._published[task] = (time.monotonic(), facts)
+        return facts
 
     async def _holder(self, job: Job[Any]) -> Job[Any]:
         found = await self.job(job.id, queue=job.queue)
@@ -278,7 +280,7 @@ class Deck(TaskDecorators, Inquiry):
 
         return TestBox(self)
 
-    def swap_sender(self, sender: Sender | None) -> Sender | None:
+    def swap_sender(self, sender: Elsewhere | None) -> Elsewhere | None:
         """Send calls elsewhere from now on (None: to the server) and return what took them."""
         before, self._other = self._other, sender
         return before

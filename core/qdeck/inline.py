@@ -11,10 +11,10 @@ import inspect
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -23,9 +23,9 @@ from qdeck.errors import Control
 from qdeck.invoke import Middleware, invoke
 from qdeck.job import Job, JobFailure, State, new_id
 from qdeck.settings import Settings
-from qdeck.task import Call
+from qdeck.task import Call, Sender
 
-__all__ = ["InlineSender", "NoSink", "open_lifespan", "run_inline"]
+__all__ = ["Elsewhere", "InlineSender", "NoSink", "open_lifespan", "run_inline"]
 
 R = TypeVar("R")
 Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
@@ -33,6 +33,19 @@ Lifespan = Callable[..., AbstractAsyncContextManager[Any]]
 _log = logging.getLogger("qdeck.inline")
 #: Finished jobs that `job()` and `result()` remember on this connection.
 _REMEMBERED: Final = 10_000
+
+
+class Elsewhere(Sender, Protocol):
+    """Takes the calls of a deck instead of a server, and knows the jobs that it made of them."""
+
+    @property
+    def jobs(self) -> Mapping[str, Job[Any]]:
+        """The jobs by their ids."""
+        ...
+
+    def cancel(self, job_id: str) -> str | None:
+        """Cancel a job: "cancelled" or "finished", None for one it does not know."""
+        ...
 
 
 class NoSink:
@@ -176,6 +189,10 @@ class InlineSender:
         )
         self._remember(done)
         return done
+
+    def cancel(self, job_id: str) -> str | None:
+        """Say that a job is finished: here it is when its enqueue returns."""
+        return "finished" if job_id in self.jobs else None
 
     def _ended(
         self,

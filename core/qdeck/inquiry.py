@@ -12,12 +12,11 @@ from typing import Any
 from qdeck import queue as verbs
 from qdeck.connection import repeat, repeat_sync
 from qdeck.errors import JobCancelled, JobDead, JobNotFound, Timeout
-from qdeck.inline import InlineSender
+from qdeck.inline import Elsewhere
 from qdeck.job import Job, State
 from qdeck.keys import QueueKeys
 from qdeck.link import SERVER_ERRORS, Link
 from qdeck.lookup import WIDTH, Found, read_found, stage
-from qdeck.task import Sender
 
 __all__ = ["Inquiry"]
 
@@ -25,7 +24,7 @@ __all__ = ["Inquiry"]
 class Inquiry(Link):
     """The part of a deck that looks jobs up, awaits and cancels them."""
 
-    _other: Sender | None
+    _other: Elsewhere | None
 
     async def queues(self) -> list[str]:
         """Return the names of all known queues, sorted."""
@@ -64,14 +63,14 @@ class Inquiry(Link):
 
         Known queues are probed one by one; naming the queue skips that.
         """
-        if isinstance(self._other, InlineSender):
+        if self._other is not None:
             return self._other.jobs.get(job_id)
         found = await self.find(job_id, queue=queue)
         return found.job(self.settings.max_retries) if found else None
 
     def job_sync(self, job_id: str, *, queue: str | None = None) -> Job[Any] | None:
         """Do what `job` does, without an event loop."""
-        if isinstance(self._other, InlineSender):
+        if self._other is not None:
             return self._other.jobs.get(job_id)
         names = [queue] if queue is not None else None
         if names is None:
@@ -146,7 +145,9 @@ class Inquiry(Link):
 
         Raises JobNotFound.
         """
-        found = await self.find(job_id, queue=queue) if self._other is None else None
+        if self._other is not None:
+            return self._cancel_elsewhere(self._other, job_id)
+        found = await self.find(job_id, queue=queue)
         if found is None:
             raise _not_found(job_id)
         answer = await self.execute(verbs.move(self.keys(found.queue), "cancel", actor, [job_id]))
@@ -159,7 +160,9 @@ class Inquiry(Link):
         self, job_id: str, *, queue: str | None = None, actor: str = "the application"
     ) -> str:
         """Do what `cancel` does, without an event loop."""
-        found = self.job_sync(job_id, queue=queue) if self._other is None else None
+        if self._other is not None:
+            return self._cancel_elsewhere(self._other, job_id)
+        found = self.job_sync(job_id, queue=queue)
         if found is None:
             raise _not_found(job_id)
         answer = self.execute_sync(verbs.move(self.keys(found.queue), "cancel", actor, [job_id]))
@@ -167,6 +170,12 @@ class Inquiry(Link):
         if moved.outcome == "requested":
             self.call_sync("RPUSH", self.shared.control(moved.owner), f"cancel {job_id}")
         return moved.outcome
+
+    def _cancel_elsewhere(self, other: Elsewhere, job_id: str) -> str:
+        answer = other.cancel(job_id)
+        if answer is None:
+            raise _not_found(job_id)
+        return answer
 
 
 def _raise_first(answers: list[Any]) -> list[Any]:

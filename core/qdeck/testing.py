@@ -11,9 +11,9 @@ import msgspec
 from qdeck.classtask import Task
 from qdeck.errors import Discard, Snooze
 from qdeck.handle import TaskHandle
-from qdeck.inline import NoSink, run_apart, run_inline, start_job
+from qdeck.inline import Elsewhere, NoSink, run_apart, run_inline, start_job
 from qdeck.job import Job, JobFailure, State
-from qdeck.task import Call, Sender
+from qdeck.task import Call
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
@@ -34,9 +34,9 @@ class TestBox:
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
         self._calls: dict[str, Call[Any]] = {}
-        self._jobs: dict[str, Job[Any]] = {}
+        self.jobs: dict[str, Job[Any]] = {}
         self._unique: dict[str, str] = {}
-        self._before: Sender | None = None
+        self._before: Elsewhere | None = None
 
     def __enter__(self) -> TestBox:
         self._before = self._deck.swap_sender(self)
@@ -57,16 +57,24 @@ class TestBox:
     def send_sync(self, call: Call[R]) -> Job[R]:
         """Take one call."""
         digest = call.unique_key()
-        holder = self._jobs.get(self._unique.get(digest, "")) if digest else None
+        holder = self.jobs.get(self._unique.get(digest, "")) if digest else None
         if holder is not None and not holder.state.finished:
             return msgspec.structs.replace(holder, created=False)
         job: Job[R] = start_job(call, self._deck.settings)
         if call.options.delay or call.options.at is not None:
             job = msgspec.structs.replace(job, state=State.SCHEDULED)
-        self._calls[job.id], self._jobs[job.id] = call, job
+        self._calls[job.id], self.jobs[job.id] = call, job
         if digest:
             self._unique[digest] = job.id
         return job
+
+    def cancel(self, job_id: str) -> str | None:
+        """Cancel a job that has not run."""
+        job = self.jobs.get(job_id)
+        if job is None or job.state.finished:
+            return None if job is None else "finished"
+        self.jobs[job_id] = msgspec.structs.replace(job, state=State.CANCELLED)
+        return "cancelled"
 
     def enqueued(
         self, task: TaskHandle[Any, Any] | type[Task] | str | None = None
@@ -79,7 +87,7 @@ class TestBox:
             name = next(
                 (spec.name for spec in self._deck.registry if spec.struct is task), task.__name__
             )
-        return [job for job in self._jobs.values() if name is None or job.task == name]
+        return [job for job in self.jobs.values() if name is None or job.task == name]
 
     def drain(self) -> list[Job[Any]]:
         """Run everything to its end, with its retries and without their delays, and return it.
@@ -89,11 +97,11 @@ class TestBox:
         """
         ended: list[Job[Any]] = []
         while True:
-            waiting = [job for job in self._jobs.values() if not job.state.finished]
+            waiting = [job for job in self.jobs.values() if not job.state.finished]
             if not waiting:
                 return ended
             first = max(waiting, key=lambda job: job.priority)
-            self._jobs[first.id] = done = self._run(first)
+            self.jobs[first.id] = done = self._run(first)
             ended.append(done)
 
     def _run(self, job: Job[Any]) -> Job[Any]:

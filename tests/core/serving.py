@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SETS = ("ready", "scheduled", "retrying", "lease", "completed", "dead", "cancelled")
-PATIENCE = 15.0
+PATIENCE = 20.0
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.core.apps import steady
 from tests.core.serving import check_sets, eventually, finished, new_deck
@@ -215,6 +216,25 @@ async def test_a_job_whose_worker_vanishes_three_times_is_dead_as_poison(
         assert done.error.type == "WorkerLost"
         assert "poison" in done.error.message
         assert (await finished(deck, other)).state is State.COMPLETED
+
+
+async def test_a_child_does_not_outlive_its_killed_worker_and_its_job_runs_again(
+    deck: Deck, valkey: Server, prefix: str, logs: Path
+) -> None:
+    deck.registry.add(steady.deck.registry.get("hang_in_child"))
+    job = await deck.enqueue("hang_in_child", {})
+    with crew(valkey, prefix, logs, lease=0.9) as workers:
+        first = workers.start("-c", "1")
+        wait_until(lambda: len(runs_of(valkey, prefix, job.id)) == 1)
+        child = psutil.Process(runs_of(valkey, prefix, job.id)[0][0])
+        assert child.ppid() == first.pid
+        await asyncio.to_thread(workers.end, first)
+        wait_until(lambda: not child.is_running())
+        second = workers.start("-c", "1")
+        wait_until(lambda: len(runs_of(valkey, prefix, job.id)) == 2)
+        child = psutil.Process(runs_of(valkey, prefix, job.id)[1][0])
+        await asyncio.to_thread(workers.end, second, signal.SIGKILL)
+        wait_until(lambda: not child.is_running())
 
 
 async def test_a_frozen_worker_loses_its_jobs_and_its_late_results_are_refused(

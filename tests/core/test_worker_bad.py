@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.core.apps import crunch
-from tests.core.serving import eventually, finished, log_of, new_deck, serving, state_of
+from tests.core.serving import check_sets, eventually, finished, log_of, new_deck, serving, state_of
 from tests.servers import Server
 
 import qdeck
@@ -470,7 +470,7 @@ async def test_an_overdue_run_of_a_blocked_loop_is_settled_by_the_other_thread(
     assert len(failures) == 1
 
 
-FAILING_CHILDREN = [
+FAILING_CHILDREN: list[tuple[str, dict[str, Any], str]] = [
     ("leave", {"code": 5}, "ChildExited"),
     ("die", {}, "ChildExited"),
     ("fail", {"kind": "x"}, "ValueError"),
@@ -480,6 +480,40 @@ FAILING_CHILDREN = [
     ("large", {}, "InvalidResult"),
     ("unencodable", {}, "InvalidResult"),
 ]
+
+
+async def test_running_jobs_finish_on_a_server_that_is_full_and_none_runs_twice(
+    prefix: str,
+) -> None:
+    runs: list[int] = []
+    go = asyncio.Event()
+    with Server() as server:
+        async with new_deck(server.url, prefix, lease=1.5) as deck:
+
+            @deck.task(max_retries=1)
+            async def work(ctx: Context, n: int) -> int:
+                runs.append(n)
+                await go.wait()
+                ctx.progress(50, "half")
+                ctx.log.info("said")
+                if n == 3 and ctx.attempt == 1:
+                    raise RuntimeError
+                return n
+
+            jobs = await deck.enqueue_many(work.call(n) for n in range(4))
+            async with serving(deck):
+                await eventually(lambda: len(runs) == 4)
+                server.ask("CONFIG", "SET", "maxmemory", "1")
+                with pytest.raises(qdeck.ServerFull):
+                    await work.enqueue(9)
+                go.set()
+                for job in jobs[:3]:
+                    assert (await finished(deck, job)).state is State.COMPLETED
+                server.ask("CONFIG", "SET", "maxmemory", "0")
+                assert (await finished(deck, jobs[3])).state is State.COMPLETED
+                await finished(deck, await work.enqueue(4))
+        assert sorted(runs) == [0, 1, 2, 3, 3, 4]
+        check_sets(server, prefix)
 
 
 async def test_children_that_fail_leave_dead_jobs_with_the_reason(deck: Deck) -> None:

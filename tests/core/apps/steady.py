@@ -60,6 +60,14 @@ async def block(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251
 
 
+@deck.task(max_retries=10, run="process")
+def hang_in_child(ctx: Context) -> None:
+    """Never ends."""
+    deck.call_sync("EVAL", BEGIN, 1, runs_key(ctx.job_id), os.getpid())
+    while True:
+        time.sleep(0.05)
+
+
 @deck.task(max_retries=10)
 def hang_in_thread(ctx: Context) -> None:
     """Never ends."""
