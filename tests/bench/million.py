@@ -102,19 +102,19 @@ class Million:
         """Read the counts of everything."""
         await self.admin.snapshot()
 
-    async def middle_ids(self, key: str, number: int) -> list[str]:
-        """Return 100 ids from the middle of a set."""
+    async def middle_ids(self, key: str, number: int, size: int = 100) -> list[str]:
+        """Return ids from the middle of a set."""
         at = self.jobs // 2 + 1000 * number
-        found = await self.deck.call("ZRANGE", key, at, at + 99)
+        found = await self.deck.call("ZRANGE", key, at, at + size - 1)
         return [raw.decode() for raw in found]
 
-    def change(self, verb: str, key: str) -> Operation:
-        """Return an operator's verb on 100 jobs in the middle."""
+    def change(self, verb: str, key: str, size: int = 100) -> Operation:
+        """Return an operator's verb on jobs in the middle."""
 
         async def act(number: int) -> None:
-            ids = await self.middle_ids(key, number)
+            ids = await self.middle_ids(key, number, size)
             answer = await self.deck.execute(verbs.move(self.keys, verb, "bench", ids))
-            assert len(verbs.read_moved(answer)) == 100
+            assert len(verbs.read_moved(answer)) == size
 
         return act
 
@@ -145,8 +145,8 @@ class Million:
         await self.work(100)
 
     async def work_widest(self, _: int) -> None:
-        """Do a turn of a worker with more slots than one script takes."""
-        await self.work(verbs.CHUNK)
+        """Do a turn of a worker with more slots than one turn serves."""
+        await self.work(verbs.BATCH)
 
     async def tend(self, _: int) -> None:
         """Promote what is due."""
@@ -166,18 +166,22 @@ class Million:
             state, "page of 100 from the middle", self.window("pending", self.jobs // 2)
         )
         await self.time(state, "page of 100 from the end", self.window("pending", self.jobs - 150))
-        await self.time(state, "cancel 100 in the middle", self.change("cancel", ready))
+        await self.time(
+            state,
+            "cancel 200 in the middle (a call's most)",
+            self.change("cancel", ready, verbs.BATCH),
+        )
         await self.time(state, "delete 100 in the middle", self.change("delete", ready))
         await self.time(state, "freeze 500 in the middle for a bulk", self.freeze(ready, "delete"))
         await self.time(state, "enqueue 500", self.enqueue)
         await self.time(state, "settle 100 and claim 100", self.work_wide)
-        await self.time(state, "settle 500 and claim 500", self.work_widest)
+        await self.time(state, "settle 200 and claim 200 (a turn's most)", self.work_widest)
         await self.time(state, "tend, nothing due", self.tend)
 
     async def completed(self) -> None:
         """Complete all jobs, and measure."""
         while self.claimed or await self.deck.call("ZCARD", self.keys.ready):
-            await self.work(verbs.CHUNK)
+            await self.work(verbs.BATCH)
         state, key = "completed", self.keys.completed
         await self.time(state, "counts of all states (snapshot)", self.look)
         await self.time(

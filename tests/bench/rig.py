@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -56,6 +57,8 @@ class Bench:
     """One server, and the processes of one library on it."""
 
     def __init__(self, library: Library, nap: float = 0.005) -> None:
+        # Ended from outside it still ends its own processes.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         self.library = library
         self.server = Server()
         self.folder = Path(tempfile.mkdtemp(prefix="qdeck-bench-"))
