@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
+import logging
 import os
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from redis.exceptions import RedisError
 
 from qdeck import queue as verbs
+from qdeck.errors import QdeckError
 from qdeck.keys import QueueKeys
 
 if TYPE_CHECKING:
+    from qdeck.heart import Heart
     from qdeck.worker import Worker
 
-__all__ = ["describe", "publish"]
+__all__ = ["describe", "keep_shown", "publish", "sign_off"]
+
+_log = logging.getLogger("qdeck.worker")
+#: Seconds between two looks at whether what is published still holds.
+LOOK_EVERY = 0.5
 
 
 def describe(worker: Worker, state: str) -> list[Any]:
@@ -57,6 +66,40 @@ async def publish(worker: Worker, served: Sequence[QueueKeys]) -> None:
             await deck.execute(verbs.limit(keys, limit.limit, limit.rate))
     fields = describe(worker, worker.state)
     await deck.execute(verbs.register(deck.shared, worker.id, True, fields))
+
+
+async def keep_shown(worker: Worker) -> None:
+    """Publish a change of state or of the number of runs soon, and not only with the next beat."""
+    shown = (worker.state, worker.active)
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        now = (worker.state, worker.active)
+        if now == shown:
+            continue
+        command = verbs.register(worker.deck.shared, worker.id, True, describe(worker, now[0]))
+        try:
+            await worker.deck.execute(command, patience=1.0)
+        except (QdeckError, RedisError, OSError) as error:
+            _log.debug("worker %s: not shown: %s", worker.id, error)
+            continue
+        shown = now
+
+
+async def sign_off(worker: Worker, heart: Heart) -> None:
+    """End the heart's thread and take the worker from the list."""
+    deck = worker.deck
+    control = deck.shared.control(worker.id)
+    try:
+        await deck.connector.lane().call("RPUSH", control, "wake")
+        await asyncio.to_thread(heart.join, 2.0)
+        # Only now: a beat that was on its way would list the worker again.
+        await deck.execute(verbs.register(deck.shared, worker.id, False, ()), patience=1.0)
+        await deck.connector.lane().call("DEL", control)
+    except Exception as error:
+        _log.warning(
+            "worker %s: could not sign off: %s", worker.id, deck.connector.translate(error)
+        )
+        await asyncio.to_thread(heart.join, 2.0)
 
 
 def _user() -> str:

@@ -23,7 +23,7 @@ from qdeck.execute import Run
 from qdeck.heart import Heart
 from qdeck.inline import open_lifespan
 from qdeck.line import Line, Lines, parse_queues
-from qdeck.presence import describe, publish
+from qdeck.presence import describe, keep_shown, publish, sign_off
 from qdeck.queue import BATCH
 from qdeck.record import Settle
 from qdeck.reports import Reports
@@ -203,6 +203,7 @@ class Worker:
                 await publish(self, [line.keys for line in self._lines])
                 heart.start()
                 self._spawn(self._reports.often())
+                self._spawn(keep_shown(self))
                 self._spawn(Upkeep(self.deck, self.queues).run())
                 timer = None
                 if self.max_time is not None:
@@ -386,17 +387,5 @@ class Worker:
             # Its marker may have been popped by the wait that was just ended.
             if line.ready_again():
                 await self._turn(line, 0)
-        control = self.deck.shared.control(self.id)
-        try:
-            await self.deck.execute(
-                verbs.register(self.deck.shared, self.id, False, ()), patience=1.0
-            )
-            await self.deck.connector.lane().call("RPUSH", control, "wake")
-            await asyncio.to_thread(heart.join, 2.0)
-            await self.deck.connector.lane().call("DEL", control)
-        except Exception as error:
-            _log.warning(
-                "worker %s: could not sign off: %s", self.id, self.deck.connector.translate(error)
-            )
-            await asyncio.to_thread(heart.join, 2.0)
+        await sign_off(self, heart)
         await self.runs.close()

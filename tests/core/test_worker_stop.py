@@ -241,6 +241,33 @@ async def test_a_quiet_worker_puts_the_marker_back_for_others(
                 await finished(deck, await note.enqueue())
 
 
+async def test_what_a_worker_does_is_shown_long_before_its_next_beat(
+    valkey: Server, prefix: str
+) -> None:
+    go = asyncio.Event()
+    async with new_deck(valkey.url, prefix, lease=3000) as deck:
+
+        @deck.task
+        async def wait() -> None:
+            await go.wait()
+
+        async with serving(deck) as worker:
+            key = deck.shared.worker(worker.id)
+
+            async def shown(field: str, value: bytes) -> bool:
+                return bool(await deck.call("HGET", key, field) == value)
+
+            await eventually(lambda: shown("running", b"0"))
+            job = await wait.enqueue()
+            await eventually(lambda: shown("running", b"1"))
+            worker.quiet()
+            await eventually(lambda: shown("state", b"quiet"))
+            go.set()
+            await finished(deck, job)
+            await eventually(lambda: shown("running", b"0"))
+        assert await deck.call("ZCARD", deck.shared.workers) == 0
+
+
 async def test_a_stop_command_stops_a_worker(deck: Deck) -> None:
     worker = deck.worker()
     running = asyncio.create_task(worker.run())
