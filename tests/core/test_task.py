@@ -188,7 +188,7 @@ def test_options_lie_on_top_of_each_other_and_change_no_handle(deck: Deck) -> No
         {"timeout": 0},
         {"timeout": math.inf},
     ],
-    ids=str,
+    ids=lambda option: next(iter(option)),
 )
 def test_an_unusable_option_is_refused_by_name(deck: Deck, option: dict[str, Any]) -> None:
     @deck.task
