@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qdeck.child import Order
 from qdeck.context import Context
 from qdeck.errors import Control
-from qdeck.invoke import Middleware, invoke
+from qdeck.invoke import CallNext, Middleware, invoke, wrap
 from qdeck.logs import LogBuffer, current_log
 from qdeck.outcome import Failed, Outcome, clean, encode_result, failed_from, simple
 from qdeck.processes import Children, file_of
@@ -260,15 +260,16 @@ class Executor:
             return await self._children().run(order)
         # Middleware wraps the run here; the child's outcome passes through it as a value or error.
 
-        async def call_next() -> Any:
+        async def call_next(_: Context | None = None) -> Any:
             outcome = await self._children().run(order)
             if isinstance(outcome, Failed):
                 raise _ChildFailed(outcome)
             return outcome
 
-        ctx, step = self._context(run), call_next
+        ctx = self._context(run)
+        step: CallNext = call_next
         for layer in reversed(self._middleware):
-            step = _wrap(layer, ctx, step)
+            step = wrap(layer, ctx, step)
         try:
             outcome: Outcome = await step()
         except _ChildFailed as error:
@@ -309,7 +310,3 @@ class _ChildFailed(Exception):
     def __init__(self, failed: Failed) -> None:
         super().__init__(f"{failed.type}: {failed.message}")
         self.failed = failed
-
-
-def _wrap(layer: Middleware, ctx: Context, step: Callable[[], Any]) -> Callable[[], Any]:
-    return lambda: layer(ctx, step)

@@ -196,7 +196,8 @@ def _outcome(job: Job[Any]) -> Any:
     if job.state is State.DEAD:
         said = f"{job.error.type}: {job.error.message}" if job.error else "no error on record"
         raise JobDead(f"job {job.id} ({job.task}) is dead: {said}", error=job.error)
-    raise JobCancelled(f"job {job.id} ({job.task}) was cancelled")
+    why = f": {job.message}" if job.message else ""
+    raise JobCancelled(f"job {job.id} ({job.task}) was cancelled{why}")
 
 
 def _next_pause(

@@ -14,9 +14,10 @@ from typing import Any
 from qdeck.context import Context
 from qdeck.task import TaskSpec
 
-__all__ = ["CallNext", "InThread", "Middleware", "invoke"]
+__all__ = ["CallNext", "InThread", "Middleware", "invoke", "wrap"]
 
-CallNext = Callable[[], Awaitable[Any]]
+#: Goes on with the run; may be given the context, as other frameworks want it.
+CallNext = Callable[..., Awaitable[Any]]
 Middleware = Callable[[Context, CallNext], Awaitable[Any]]
 InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -36,13 +37,22 @@ async def invoke(
     if not middleware:
         return await _call(spec, ctx, args, kwargs, in_thread)
 
-    async def innermost() -> Any:
+    async def innermost(_: Context = ctx) -> Any:
         return await _call(spec, ctx, args, kwargs, in_thread)
 
     step: CallNext = innermost
     for layer in reversed(middleware):
-        step = functools.partial(layer, ctx, step)
+        step = wrap(layer, ctx, step)
     return await step()
+
+
+def wrap(layer: Middleware, ctx: Context, step: CallNext) -> CallNext:
+    """Return the step that runs a middleware around the next one."""
+
+    async def call_next(_: Context = ctx) -> Any:
+        return await layer(ctx, step)
+
+    return call_next
 
 
 async def _call(

@@ -129,7 +129,10 @@ def job_from(
     result: bytes | None,
     default_retries: int,
 ) -> Job[Any]:
-    """Return a job from what the server keeps of it; unreadable parts are empty."""
+    """Return a job from what the server keeps of it; unreadable parts are empty.
+
+    The message of a cancelled job is the reason: *expired*, or by whom.
+    """
     body = record.body if record else Body(text(run.get(b"task")) or "?", "{}")
     retries = body.max_retries if body.max_retries >= 0 else default_retries
     base = int(run.get(b"base", b"0"))
@@ -152,7 +155,8 @@ def job_from(
         started_at=from_ms(float(run.get(b"started", b"0"))),
         finished_at=from_ms(float(run.get(b"finished", b"0"))) if state.finished else None,
         progress=float(percent) if percent is not None else None,
-        message=text(run.get(b"message")),
+        message=(state is State.CANCELLED and text(run.get(b"reason")))
+        or text(run.get(b"message")),
         error=decode_error(error),
         result=decode_json(result),
         worker=text(run.get(b"owner")),

@@ -449,7 +449,7 @@ async def test_middleware_wraps_runs_in_order_and_sees_failures(
         async def wrap(ctx: Context, call_next: Any) -> Any:
             calls.append((name, "before", ctx.attempt))
             try:
-                value = await call_next()
+                value = await (call_next(ctx) if name == "b" else call_next())
             except Exception as error:
                 calls.append((name, "failure", type(error)))
                 raise

@@ -35,10 +35,23 @@ async def test_a_waiting_job_is_cancelled_at_once_in_each_of_its_states(deck: De
         for job in (scheduled, pending, retrying):
             assert await state_of(deck, job) is State.CANCELLED
             assert await deck.cancel(job.id) == "finished"
-            with pytest.raises(qdeck.JobCancelled):
+            with pytest.raises(qdeck.JobCancelled, match="cancelled by the application"):
                 await deck.result(job.id)
     with pytest.raises(qdeck.JobNotFound):
         await deck.cancel("0" * 26)
+
+
+async def test_a_job_that_expired_says_so(deck: Deck) -> None:
+    @deck.task
+    async def late() -> None: ...
+
+    job = await late.options(expires=0.01).enqueue()
+    await asyncio.sleep(0.05)
+    async with serving(deck):
+        done = await finished(deck, job)
+    assert (done.state, done.message, done.attempt) == (State.CANCELLED, "expired", 0)
+    with pytest.raises(qdeck.JobCancelled, match="expired"):
+        await deck.result(job.id)
 
 
 async def test_a_running_async_job_is_stopped_where_it_awaits(deck: Deck) -> None:
