@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual.app import ScreenStackError
 from textual.screen import Screen
 
 from qdeck.admin import Admin, Failure, JobRef, Snapshot, WorkerRow
@@ -151,8 +152,11 @@ class Shell(DeltaMixin, TerminalMixin):
     # Views
 
     def view_now(self) -> View | None:
-        """Return the view on screen."""
-        screen = self.screen
+        """Return the view on screen; None before the first and after the last."""
+        try:
+            screen = self.screen
+        except ScreenStackError:
+            return None
         return screen if isinstance(screen, View) else None
 
     @property
