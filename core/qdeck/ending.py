@@ -1,7 +1,7 @@
-"""Ends a process whose jobs have been given back while their threads still run.
+"""Ends a process whose jobs have been given back while their handlers still run.
 
-Python waits at its exit for every thread that a pool started; a handler that computes for an hour
-would keep the process that long, and nothing can stop a thread from outside.
+Python waits at its exit for every thread that a pool started, and a loop for its tasks; a handler
+that computes for an hour would keep the process that long, and nothing stops a thread from outside.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import logging
 import os
 import sys
 import threading
+from typing import NoReturn
 
-__all__ = ["leave"]
+__all__ = ["end", "leave"]
 
 
 def leave(code: int) -> int:
@@ -23,9 +24,14 @@ def leave(code: int) -> int:
         each is not here and (not each.daemon or each.name.startswith("qdeck-job"))
         for each in threading.enumerate()
     ):
-        logging.shutdown()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        end(code)
     return code
+
+
+def end(code: int) -> NoReturn:
+    """End the process at once, with what it has written out."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

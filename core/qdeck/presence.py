@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from redis.exceptions import RedisError
 
 from qdeck import queue as verbs
 from qdeck.errors import QdeckError
@@ -79,7 +78,7 @@ async def keep_shown(worker: Worker) -> None:
         command = verbs.register(worker.deck.shared, worker.id, True, describe(worker, now[0]))
         try:
             await worker.deck.execute(command, patience=1.0)
-        except (QdeckError, RedisError, OSError) as error:
+        except QdeckError as error:
             _log.debug("worker %s: not shown: %s", worker.id, error)
             continue
         shown = now

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SETS = ("ready", "scheduled", "retrying", "lease", "completed", "dead", "cancelled")
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @contextlib.asynccontextmanager

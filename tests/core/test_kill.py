@@ -276,11 +276,12 @@ async def test_a_loop_that_stays_blocked_ends_the_process_with_70(
     assert not found.state.finished
 
 
-async def test_a_signal_stops_a_worker_and_a_second_one_forces_it_beside_a_hanging_thread(
-    deck: Deck, valkey: Server, prefix: str, logs: Path
+@pytest.mark.parametrize("task", ["hang_in_thread", "hang_in_loop", "hang_in_child"])
+async def test_a_signal_stops_a_worker_and_a_second_one_forces_it_beside_what_never_ends(
+    deck: Deck, valkey: Server, prefix: str, logs: Path, task: str
 ) -> None:
-    deck.registry.add(steady.deck.registry.get("hang_in_thread"))
-    job = await deck.enqueue("hang_in_thread", {})
+    deck.registry.add(steady.deck.registry.get(task))
+    job = await deck.enqueue(task, {})
     with crew(valkey, prefix, logs, lease=2) as workers:
         child = workers.start("--grace", "600")
         wait_until(lambda: bool(runs_of(valkey, prefix, job.id)))
@@ -294,3 +295,4 @@ async def test_a_signal_stops_a_worker_and_a_second_one_forces_it_beside_a_hangi
         child = workers.start("--grace", "0.2")
         wait_until(lambda: len(runs_of(valkey, prefix, job.id)) == 2)
         assert await asyncio.to_thread(workers.end, child, signal.SIGINT) == 0
+        assert "Traceback" not in workers.log()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qdeck.ending import end
 from qdeck.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["load_apps", "worker"]
 
 _log = logging.getLogger("qdeck.worker")
+#: Seconds that cancelled handlers have to end when the worker has.
+LET_GO = 2.0
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -157,6 +160,18 @@ async def _serve(deck: Deck, made: Worker) -> None:
         await made.run()
     finally:
         await deck.close()
+    await _let_go()
+
+
+async def _let_go() -> None:
+    """End the process if a handler ignores its cancellation: the loop would wait for it."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        _, ignoring = await asyncio.wait(left, timeout=LET_GO)
+        if ignoring:
+            end(0)
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -60,6 +60,17 @@ async def block(seconds: float) -> None:
     time.sleep(seconds)  # noqa: ASYNC251
 
 
+@deck.task(max_retries=10)
+async def hang_in_loop(ctx: Context) -> None:
+    """Never ends, and ignores that it is cancelled."""
+    await deck.call("EVAL", BEGIN, 1, runs_key(ctx.job_id), os.getpid())
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
+
 @deck.task(max_retries=10, run="process")
 def hang_in_child(ctx: Context) -> None:
     """Never ends."""
