@@ -28,19 +28,16 @@ local due = tonumber(call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2] or 1e15)
 due = math.min(due, tonumber(call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2] or 1e15))
 local names = { ready, KEYS[5], KEYS[6], KEYS[7], wake, KEYS[13], KEYS[8], KEYS[10], tasks_key,
   hour_key, minute_key }
-local found
+local found, kind
 for i = 1, 11 do
-  local kind = i < 7 and 'zset' or 'hash'
-  found = call('TYPE', names[i]).ok
+  found, kind = call('TYPE', names[i]).ok, i < 7 and 'zset' or 'hash'
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
 local first_of_minute = found == 'none'
-local readable, settles = pcall(cmsgpack.unpack, ARGV[6])
-if ARGV[6] == '' then
-  settles = {}
-elseif not readable or type(settles) ~= 'table' then
+local readable, settles = pcall(cmsgpack.unpack, ARGV[6] == '' and '\144' or ARGV[6])
+if not readable or type(settles) ~= 'table' then
   return redis.error_reply('QBODY the settles of ' .. worker .. ' are not readable')
 end
 
@@ -51,12 +48,8 @@ call('PERSIST', meta_key)
 local sheets, totals = {}, {}
 local function add(where, name, by) where[name] = (where[name] or 0) + by end
 local function sheet(task)
-  local found = sheets[task]
-  if not found then
-    found = { moves = {}, counts = {}, wait = {}, run = {} }
-    sheets[task] = found
-  end
-  return found
+  sheets[task] = sheets[task] or { moves = {}, counts = {}, wait = {}, run = {} }
+  return sheets[task]
 end
 local function bucket(ms)
   if not (ms > 0 and ms < 1e12) then ms = 0 end
@@ -93,11 +86,7 @@ end
 local function free_unique(id, digest, until_ms)
   local key, wait = tag .. 'unique:' .. digest, bounded(until_ms, 0)
   if call('MGET', key)[1] == id then
-    if wait > now then
-      call('PEXPIREAT', key, string.format('%.0f', wait))
-    else
-      call('DEL', key)
-    end
+    call(unpack(wait > now and { 'PEXPIREAT', key, string.format('%.0f', wait) } or { 'DEL', key }))
   end
 end
 local function clear_unless(name, kind)
@@ -108,18 +97,18 @@ local function short(text)
   if #text <= 300 then return text end
   return (string.gsub(string.sub(text, 1, 300), '[\192-\247][\128-\191]*$', ''))
 end
+local function read_group(name)
+  local fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[8], name) or '')
+  return fine and type(group) == 'table' and type(group[1]) == 'number' and group or nil
+end
 local function bury(id, task, kind, message, trace, fingerprint)
   call('SET', tag .. 'err:' .. id, cmsgpack.pack({ kind, message, trace, fingerprint }))
-  local fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[8], fingerprint) or '')
-  if not fine or type(group) ~= 'table' or type(group[1]) ~= 'number' then
-    if call('HLEN', KEYS[8]) >= 1000 then
-      fingerprint, kind, message = 'other', 'other', 'more than 1,000 different errors'
-      fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[8], fingerprint) or '')
-    end
-    if not fine or type(group) ~= 'table' or type(group[1]) ~= 'number' then
-      group = { 0, task, kind, short(message), now, now, id }
-    end
+  local group = read_group(fingerprint)
+  if not group and call('HLEN', KEYS[8]) >= 1000 then
+    fingerprint, kind, message = 'other', 'other', 'more than 1,000 different errors'
+    group = read_group(fingerprint)
   end
+  group = group or { 0, task, kind, short(message), now, now, id }
   group[1], group[6], group[7] = group[1] + 1, now, id
   call('HSET', KEYS[8], fingerprint, cmsgpack.pack(group))
   clear_unless(tag .. 'errors:' .. fingerprint, 'zset')
@@ -148,8 +137,7 @@ local function keep_log(id, key, to, lines)
   end
 end
 
-local answers, runs = { now, -1, 0, #settles }, tag .. 'r:'
-local scores
+local answers, runs, scores = { now, -1, 0, #settles }, tag .. 'r:', nil
 for i = 1, #settles do
   if i % 500 == 1 then
     apply(lease)
@@ -252,10 +240,9 @@ if fine and type(list) == 'table' and type(list[1]) == 'number' then
     local packed = call('MGET', tag .. 'j:' .. id)[1]
     if clean and packed and tonumber(run[1] or -1) == fence and run[2] == worker
       and run[5] == 'running' then
-      answers[#answers + 1] = id
-      answers[#answers + 1] = fence
-      answers[#answers + 1] = bounded(run[3], 1) - bounded(run[4], 0)
-      answers[#answers + 1] = packed
+      local at = #answers
+      answers[at + 1], answers[at + 2] = id, fence
+      answers[at + 3], answers[at + 4] = bounded(run[3], 1) - bounded(run[4], 0), packed
     end
   end
 end
@@ -356,11 +343,10 @@ end
 if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
 if got < want and (rank >= most or bytes >= 4194304) then answers[3] = 1 end
 
+call('HSET', meta_key, 'seen', now)
 if tokens then
   tokens = tokens - got
-  call('HSET', meta_key, 'seen', now, 'tokens', tokens, 'tokens_at', now)
-else
-  call('HSET', meta_key, 'seen', now)
+  call('HSET', meta_key, 'tokens', tokens, 'tokens_at', now)
 end
 if #held > 0 then call('HINCRBY', meta_key, 'held', #held) end
 local fields = {}
@@ -378,15 +364,13 @@ for task, page in pairs(sheets) do
   for number, by in pairs(page.run) do add(fields, 'run:' .. number .. shown, by) end
 end
 for field, by in pairs(totals) do call('HINCRBY', KEYS[10], field, by) end
-if next(fields) then
-  for field, by in pairs(fields) do
-    call('HINCRBY', minute_key, field, by)
-    call('HINCRBY', hour_key, field, by)
-  end
-  if first_of_minute then
-    call('EXPIRE', minute_key, 10800)
-    call('EXPIRE', hour_key, 172800)
-  end
+for field, by in pairs(fields) do
+  call('HINCRBY', minute_key, field, by)
+  call('HINCRBY', hour_key, field, by)
+end
+if first_of_minute and next(fields) then
+  call('EXPIRE', minute_key, 10800)
+  call('EXPIRE', hour_key, 172800)
 end
 apply(ready)
 for i = 1, #held do
@@ -407,17 +391,14 @@ if open and meta[2] then open = running < bounded(meta[2], 0) end
 if open and tokens then open = tokens >= 1 end
 if open then call('ZADD', wake, 0, '1') else call('DEL', wake) end
 
-local function sooner(at)
-  local ms = math.max(math.ceil(at - now), 0)
-  if answers[2] < 0 or ms < answers[2] then answers[2] = ms end
-end
-if due < 1e15 then sooner(due) end
 if running > 0 then
-  local first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2]
-  sooner(math.max(tonumber(first), after) + 1)
+  local first = tonumber(call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2])
   -- While leases live, somebody has to be seen in each half of one (see tend.lua).
-  sooner(now + 0.4 * lease_ms)
+  due = math.min(due, math.max(first, after) + 1, now + 0.4 * lease_ms)
 end
-if meta[8] then sooner(now) end
-if tokens and tokens < 1 and waiting > 0 then sooner(now + (1 - tokens) * 1000 / rate) end
+if meta[8] then due = math.min(due, now) end
+if tokens and tokens < 1 and waiting > 0 then
+  due = math.min(due, now + (1 - tokens) * 1000 / rate)
+end
+if due < 1e15 then answers[2] = math.max(math.ceil(due - now), 0) end
 return answers
