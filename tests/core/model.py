@@ -10,76 +10,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+
+from tests.core.modeljob import ALLOWED, FINISHED, STEP, Draft, Job
 
 from qdeck.record import Body, Settle
 
 __all__ = ["ALLOWED", "FINISHED", "Draft", "Job", "Queue"]
-
-STEP: Final = 2**42
-FINISHED: Final = frozenset({"completed", "cancelled", "dead"})
-_WAITING: Final = frozenset({"pending", "scheduled", "retrying"})
-ALLOWED: Final = {
-    "cancel": _WAITING | {"running"},
-    "run_now": frozenset({"scheduled", "retrying"}),
-    "retry": frozenset({"dead", "cancelled"}),
-    "delete": _WAITING | FINISHED,
-}
-
-
-@dataclass
-class Job:
-    """One job; `score` is its place in the set of its state, `rank` its place when claimed."""
-
-    id: str
-    body: Body
-    created: int
-    available: int
-    state: str
-    score: float
-    held: bool = False
-    attempt: int = 0
-    base: int | None = None
-    fence: int = 0
-    settled: int = -1
-    crashes: int = 0
-    owner: str = ""
-    lease: int = 0
-    rank: float = 0
-    cancel: bool = False
-    unknown: tuple[int, int] | None = None
-    group: str | None = None
-    ran: bool = False
-
-    @property
-    def key(self) -> str:
-        """The counter of this job among the tasks."""
-        return f"{self.state}:{self.body.task}"
-
-    @property
-    def expires(self) -> int:
-        """When it is too late to start, in ms; 0 for never."""
-        body = self.body
-        return self.created + body.expires_in if body.expires_in else body.expires_at
-
-
-@dataclass
-class Draft:
-    """A bulk operation."""
-
-    verb: str
-    actor: str
-    ids: list[str]
-    total: int
-    state: str = "draft"
-    starter: str = ""
-    done: int = 0
-    ok: int = 0
-
-    @property
-    def answer(self) -> tuple[str, int, int, int, int]:
-        """State, total, done, ok and skipped."""
-        return self.state, self.total, self.done, self.ok, self.done - self.ok
 
 
 @dataclass
@@ -235,8 +171,7 @@ class Queue:
         job.settled = s.fence
         delay = s.value if isinstance(s.value, int) else 0
         if s.kind != "u":
-            first = job.unknown
-            job.unknown = None if s.kind != "c" else first
+            job.unknown = None
         if s.kind in "sbu":
             job.attempt -= 1
         if s.kind == "f":
@@ -375,12 +310,10 @@ class Queue:
             if job is None:
                 answers.append((job_id, "", "refused", ""))
                 continue
-            before, owner = job.state, ""
-            outcome = "refused"
+            before, outcome, owner = job.state, "refused", ""
             if job_id in moved:
-                answers.append((job_id, before, "refused", ""))
-                continue
-            if before not in ALLOWED[verb]:
+                pass
+            elif before not in ALLOWED[verb]:
                 outcome = "finished" if verb == "cancel" else "refused"
             elif verb == "cancel" and before == "running":
                 job.cancel, outcome, owner = True, "requested", job.owner
@@ -433,21 +366,12 @@ class Queue:
 
     def freeze(self, name: str, verb: str, actor: str, ids: Sequence[str]) -> int | None:
         """Return how many ids the draft holds; None where it is no draft any more."""
-        draft = self.drafts.setdefault(name, Draft(verb, actor, [], 0))
-        if draft.state != "draft":
-            return None
-        draft.ids += [job_id for job_id in dict.fromkeys(ids) if job_id not in draft.ids]
-        draft.total = len(draft.ids)
-        return draft.total
+        return self.drafts.setdefault(name, Draft(verb, actor, [], 0)).add(ids)
 
     def start(self, name: str, actor: str) -> tuple[str, int, int, int, int] | None:
         """Return how far it is; None where it is gone or another's."""
         draft = self.drafts.get(name)
-        if draft is None or (draft.state != "draft" and draft.starter != actor):
-            return None
-        if draft.state == "draft":
-            draft.state, draft.starter = ("running" if draft.ids else "done"), actor
-        return draft.answer
+        return draft.begin(actor) if draft else None
 
     def step(self, name: str) -> tuple[str, int, int, int, int]:
         """Do one step of an operation."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -18,7 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tests.core.clocked import START, Bench
-from tests.core.model import ALLOWED, FINISHED, Job, Queue
+from tests.core.model import ALLOWED, Job, Queue
+from tests.core.snapshot import TASKS, Snapshot
 from tests.servers import Server, settings_for
 
 from qdeck import queue as verbs
@@ -28,16 +29,6 @@ from qdeck.record import Body, Settle, encode_body
 
 LEASE = 15_000
 RETRIES = 1
-TASKS = ["hash", "mail", "report"]
-STATES = {
-    "pending": "ready",
-    "scheduled": "scheduled",
-    "retrying": "retrying",
-    "running": "lease",
-    "completed": "completed",
-    "cancelled": "cancelled",
-    "dead": "dead",
-}
 BODIES = st.builds(
     Body,
     task=st.sampled_from(TASKS),
@@ -318,95 +309,6 @@ class Machine(RuleBasedStateMachine):
         seen.check(self.model)
 
 
-class Snapshot:
-    """What the server keeps of a queue at one moment."""
-
-    def __init__(self, client: Any, keys: Any, ids: list[str]) -> None:
-        pipe = client.pipeline()
-        for name in STATES.values():
-            pipe.zrange(getattr(keys, name), 0, -1, withscores=True)
-        for task in TASKS:
-            pipe.zrange(keys.held(task), 0, -1, withscores=True)
-        for name in ("tasks", "meta", "totals", "errors"):
-            pipe.hgetall(getattr(keys, name))
-        pipe.zscore(keys.wake, "1")
-        pipe.mget([keys.unique("one"), keys.unique("two")])
-        pipe.zrange(keys.logs, 0, -1)
-        for job_id in ids:
-            pipe.hgetall(keys.run(job_id))
-            pipe.exists(keys.job(job_id))
-            pipe.exists(keys.log(job_id))
-        answers = iter(pipe.execute())
-        self.sets = {state: self._pairs(next(answers)) for state in STATES}
-        self.held = {task: self._pairs(next(answers)) for task in TASKS}
-        self.tasks, self.meta, self.totals, self.groups = (self._map(next(answers)) for _ in "1234")
-        self.marker = next(answers)
-        self.unique = [value and value.decode() for value in next(answers)]
-        self.logs = {job_id.decode() for job_id in next(answers)}
-        self.runs, self.known, self.streams = {}, set(), set()
-        for job_id in ids:
-            self.runs[job_id] = self._map(next(answers))
-            self.known |= {job_id} if next(answers) else set()
-            self.streams |= {job_id} if next(answers) else set()
-        self.client, self.keys = client, keys
-
-    @staticmethod
-    def _pairs(found: list[tuple[bytes, float]]) -> dict[str, float]:
-        return {job_id.decode(): score for job_id, score in found}
-
-    @staticmethod
-    def _map(found: dict[bytes, bytes]) -> dict[str, str]:
-        return {k.decode(): v.decode("utf-8", "replace") for k, v in found.items()}
-
-    def check_itself(self) -> None:
-        """Check what must hold whatever happened."""
-        places: Counter[str] = Counter()
-        for found in (*self.sets.values(), *self.held.values()):
-            places.update(found.keys())
-        assert set(places) == self.known
-        assert set(places.values()) <= {1}, "a job is in two sets"
-        assert sum(map(len, self.held.values())) == int(self.meta.get("held", 0))
-        for state, found in self.sets.items():
-            for job_id in found:
-                run = self.runs[job_id]
-                assert run.get("state", state) == state
-                assert state not in ("running", "completed") or run
-        dead: dict[str, set[str]] = {}
-        for job_id in self.sets["dead"]:
-            dead.setdefault(self.runs[job_id]["fp"], set()).add(job_id)
-        assert set(self.groups) == set(dead)
-        for group, members in dead.items():
-            found = self.client.zrange(self.keys.group(group), 0, -1)
-            assert {job_id.decode() for job_id in found} == members
-        sizes = sum(int(run.get("logb", 0)) for run in self.runs.values())
-        assert sizes == int(self.meta.get("log_bytes", 0))
-        finished = {job_id for state in FINISHED for job_id in self.sets[state]}
-        assert self.logs <= finished
-        assert self.streams & finished <= self.logs
-
-    def check(self, model: Queue) -> None:
-        """Compare with the model."""
-        counts = Counter(job.key for job in model.jobs.values())
-        fields = {k: int(v) for k, v in self.tasks.items() if not k.startswith("index:")}
-        assert {k: v for k, v in fields.items() if v} == dict(counts)
-        for state in STATES:
-            assert self.sets[state] == {job.id: job.score for job in model.within(state)}, state
-        for task in TASKS:
-            held = {j.id: j.score for j in model.jobs.values() if j.held and j.body.task == task}
-            assert self.held[task] == held
-        for job in model.jobs.values():
-            run = self.runs[job.id]
-            assert int(run.get("fence", 0)) == job.fence
-            assert int(run.get("attempt", 0)) == job.attempt
-            assert int(run.get("crashes", 0)) == job.crashes
-            assert ("cancel" in run) == job.cancel
-        assert self.unique == [model.unique.get(name, (None, 0))[0] for name in ("one", "two")]
-        assert {k: int(v) for k, v in self.totals.items()} == dict(model.totals)
-        assert self.marker == model.marker
-        if model.open and model.rate is None:
-            assert self.marker is not None, "a job could start and nobody is told"
-
-
 def test_the_scripts_do_what_the_model_does_in_any_order(unix_valkey: Server) -> None:
     Machine.server = unix_valkey
     run_state_machine_as_test(
@@ -418,6 +320,5 @@ def test_the_scripts_do_what_the_model_does_in_any_order(unix_valkey: Server) ->
             database=None,
             print_blob=False,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate] if "QDECK_RAW" in os.environ else list(Phase),
         ),
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import msgspec
 import pytest
-from tests.core.yard import ERROR, FINE, LAST, LEASE, Yard
-from tests.servers import Server, settings_for
+from tests.core.onejob import end, enqueue, field, lose, marker, place, tend, work
+from tests.core.yard import FINE, LAST, LEASE, Yard
+from tests.servers import Server
 
 from qdeck import queue as verbs
 from qdeck.errors import QueueFull
@@ -21,57 +20,6 @@ def yard(unix_valkey: Server, prefix: str) -> Iterator[Yard]:
     client = unix_valkey.client()
     yield Yard(client, prefix, [FINE])
     client.close()
-
-
-def enqueue(yard: Yard, job_id: str = FINE, max_size: int = 0, **terms: Any) -> bytes:
-    """Enqueue one job; return the word of the answer."""
-    body = encode_body(Body("mail", "{}", **terms))
-    word: bytes = yard.run(verbs.enqueue(yard.keys, max_size, [job_id, body]))[1]
-    return word
-
-
-def work(
-    yard: Yard, want: int = 0, settles: list[Settle] | None = None, worker: str = "ann"
-) -> verbs.Turn:
-    """Settle and claim."""
-    yard.counter += 1
-    command = verbs.work(yard.keys, worker, yard.counter, want, LEASE, settles or [])
-    return verbs.read_turn(yard.run(command))
-
-
-def end(yard: Yard, fence: int, kind: str = "f", value: Any = 0) -> str:
-    """Settle the one job; return the state it led to."""
-    settle = Settle(FINE, fence, kind, "mail", 1.0, value, 1, None, *ERROR)
-    return work(yard, 0, [settle]).settled[0]
-
-
-def tend(yard: Yard) -> list[str]:
-    """Look after the queue; return the ids that were taken back."""
-    return verbs.read_tend(yard.run(verbs.tend(yard.keys, LEASE, 1)))[2]
-
-
-def marker(yard: Yard) -> float | None:
-    """Return the score of the wake marker; None where there is none."""
-    score: float | None = yard.client.zscore(yard.keys.wake, "1")
-    return score
-
-
-def field(yard: Yard, name: str) -> str | None:
-    """Return a field of the job's run."""
-    raw = yard.client.hget(yard.keys.run(FINE), name)
-    return None if raw is None else raw.decode()
-
-
-def place(yard: Yard) -> str:
-    """Return the one set that holds the job."""
-    (found,) = yard.places()[FINE]
-    return found
-
-
-def lose(yard: Yard) -> list[str]:
-    """Let the lease end while others are seen, and look after the queue."""
-    yard.wait(20)
-    return tend(yard)
 
 
 def test_a_job_runs_once_more_than_its_retries_whatever_ended_a_run(yard: Yard) -> None:
@@ -398,88 +346,3 @@ def test_retrying_a_dead_job_takes_its_unique_key_again_or_is_skipped(yard: Yard
     yard.run(verbs.move(yard.keys, "delete", "eve", [LAST]))
     yard.move("retry")
     assert enqueue(yard, "third", unique="one") == FINE.encode()
-
-
-def finish(yard: Yard, count: int) -> None:
-    """Complete so many jobs."""
-    ids = [f"done-{number:03d}" for number in range(count)]
-    for job_id in ids:
-        enqueue(yard, job_id)
-    work(yard, count)
-    work(yard, 0, [Settle(job_id, 1, "c", "mail", 1.0, "3") for job_id in ids])
-
-
-def trim(yard: Yard, **terms: Any) -> list[int]:
-    """Trim by these terms; return how many jobs and logs went."""
-    settings = settings_for("redis://127.0.0.1", **terms)
-    return list(yard.run(verbs.trim(yard.keys, settings)))
-
-
-def test_finished_jobs_stay_for_30_s_whatever_their_number_or_age(yard: Yard) -> None:
-    finish(yard, 10)
-    terms = {"keep_completed": 0, "keep_completed_max": 0}
-    yard.bench.advance(30_000 - 1)
-    assert trim(yard, **terms) == [0, 0]
-    assert enqueue(yard, "done-003") == b"="
-    yard.bench.advance(2)
-    assert trim(yard, **terms) == [10, 0]
-    assert enqueue(yard, "done-003") == b"p"
-
-
-def test_the_oldest_finished_jobs_beyond_the_number_kept_go_first(yard: Yard) -> None:
-    finish(yard, 10)
-    yard.bench.advance(31_000)
-    assert trim(yard, keep_completed_max=7) == [3, 0]
-    left = yard.client.zrange(yard.keys.completed, 0, -1)
-    assert left == [f"done-{number:03d}".encode() for number in range(3, 10)]
-    assert not yard.client.keys(yard.keys.job("done-002").replace("{", "[{]"))
-
-
-def test_trimming_takes_at_most_200_jobs_a_call(yard: Yard) -> None:
-    finish(yard, 450)
-    yard.bench.advance(86_400_001)
-    assert [trim(yard)[0] for _ in range(4)] == [200, 200, 50, 0]
-    assert yard.client.hget(yard.keys.tasks, "completed:mail") == b"0"
-
-
-def test_a_trimmed_job_leaves_nothing_behind(yard: Yard) -> None:
-    enqueue(yard, max_retries=0, unique="one")
-    work(yard, 1)
-    yard.log()
-    end(yard, 1)
-    yard.bench.advance(31_000)
-    assert trim(yard, keep_dead=0) == [1, 0]
-    names = [key.decode() for key in yard.client.keys(yard.keys.tag.replace("{", "[{]") + "*")]
-    assert not [name for name in names if FINE in name or "unique" in name or "errors" in name]
-
-
-def log(yard: Yard, job_id: str, lines: int, size: int) -> None:
-    """Write lines to a log."""
-    part = [job_id, 1, [20, 0, "x" * size] * lines]
-    yard.run(verbs.append_logs(yard.keys, [msgspec.msgpack.encode(part)]))
-
-
-def test_logs_beyond_the_budget_go_oldest_finished_first(yard: Yard) -> None:
-    finish(yard, 4)
-    for number in (2, 0, 1):
-        yard.bench.advance(1)
-        log(yard, f"done-{number:03d}", 1, 960)
-    assert yard.client.hget(yard.keys.meta, "log_bytes") == b"3000"
-    assert trim(yard, log_budget=2000) == [0, 1]
-    assert not yard.client.exists(yard.keys.log("done-002"))
-    assert yard.client.hget(yard.keys.meta, "log_bytes") == b"2000"
-
-
-def test_a_log_is_capped_in_lines_and_bytes_and_keeps_the_newest(yard: Yard) -> None:
-    enqueue(yard)
-    work(yard, 1)
-    for _ in range(5):
-        log(yard, FINE, 500, 1)
-    assert yard.client.xlen(yard.keys.log(FINE)) == 2000
-    for _ in range(4):
-        log(yard, FINE, 100, 8000)
-    size = int(field(yard, "logb") or 0)
-    assert 1_000_000 < size <= 1_048_576
-    assert yard.client.hget(yard.keys.meta, "log_bytes") == str(size).encode()
-    end(yard, 1, "c", "3")
-    assert yard.client.xlen(yard.keys.log(FINE)) <= 200
