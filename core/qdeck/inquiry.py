@@ -49,14 +49,13 @@ class Inquiry(Link):
         async def read() -> list[Any]:
             async with connector.client().pipeline(transaction=not connector.cluster) as pipe:
                 stage(pipe, keys, job_id)
-                answers: list[Any] = await pipe.execute(raise_on_error=False)
-                return answers
+                return _raise_first(await pipe.execute(raise_on_error=False))
 
         try:
             answers = await repeat(read, limit=self.patience)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
-        return read_found(keys, job_id, _raise_first(answers))
+        return read_found(keys, job_id, answers)
 
     async def job(self, job_id: str, *, queue: str | None = None) -> Job[Any] | None:
         """Return a job in whatever state it is; None when there is no record of it.
@@ -94,14 +93,13 @@ class Inquiry(Link):
         def read() -> list[Any]:
             with connector.sync_client().pipeline(transaction=not connector.cluster) as pipe:
                 stage(pipe, keys, job_id)
-                answers: list[Any] = pipe.execute(raise_on_error=False)
-                return answers
+                return _raise_first(pipe.execute(raise_on_error=False))
 
         try:
             answers = repeat_sync(read, limit=self.patience)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
-        return read_found(keys, job_id, _raise_first(answers))
+        return read_found(keys, job_id, answers)
 
     async def result(
         self,
