@@ -263,12 +263,11 @@ def test_plain_shows_the_terminals_cursor_on_the_selected_row(desk: Desk) -> Non
         pty.press("2")
         pty.wait_for("IN/M")
         pty.wait_for("beta")
-        for name in ("alpha", "beta"):
-            pty.press("g" if name == "alpha" else "G")
-            pty.wait(
-                lambda name=name: pty.screen.cursor.y == pty.row_of(name),  # type: ignore[misc]
-                f"cursor on {name}",
-            )
+        first = min(pty.row_of("alpha"), pty.row_of("beta"))
+        for key, row in (("G", first + 1), ("g", first)):
+            pty.press(key)
+            pty.wait(lambda row=row: pty.screen.cursor.y == row, f"cursor on row {row}")  # type: ignore[misc]
+            assert pty.text.split("\n")[row].startswith("> ")
         assert not pty.screen.cursor.hidden
 
 
