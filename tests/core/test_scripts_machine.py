@@ -314,7 +314,7 @@ def test_the_scripts_do_what_the_model_does_in_any_order(unix_valkey: Server) ->
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=int(os.environ.get("QDECK_EXAMPLES", "60")),
+            max_examples=int(os.environ.get("QDECK_EXAMPLES", "150")),
             stateful_step_count=int(os.environ.get("QDECK_STEPS", "50")),
             deadline=None,
             database=None,
