@@ -23,6 +23,8 @@ __all__ = ["Reports"]
 _log = logging.getLogger("qdeck.worker")
 #: Seconds between two sends of progress and log lines.
 EVERY: Final = 0.2
+#: Parts of a log that are stored at a time: more than a buffer can hold.
+PARTS: Final = 5
 
 LogOrRun = LogBuffer | Run
 
@@ -99,6 +101,12 @@ class Reports:
                 by_queue.setdefault(buffer.owner.queue, []).append(buffer)
         for queue, found in by_queue.items():
             for buffer in found:
-                while (part := buffer.take()) is not None:
+                # Bounded, since who speaks may speak faster than lines are stored.
+                for _ in range(PARTS):
+                    part = buffer.take()
+                    if part is None:
+                        break
                     command = verbs.append_logs(self._deck.keys(queue), [part])
                     await self._deck.execute(command, patience=2.0)
+                else:
+                    self.note(buffer)

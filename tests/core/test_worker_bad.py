@@ -384,6 +384,23 @@ async def test_a_thread_past_its_timeout_fails_its_job_and_keeps_its_slot_until_
     assert saw.is_set()
 
 
+async def test_a_thread_that_logs_without_end_after_its_timeout_holds_nobody_up(
+    deck: Deck, healthy: Any
+) -> None:
+    let_go = threading.Event()
+
+    @deck.task(timeout=0.2, max_retries=0)
+    def shout() -> None:
+        while not let_go.is_set():
+            sys.stdout.write("line\n" * 1000)
+
+    async with serving(deck, concurrency=2):
+        done = await finished(deck, await shout.enqueue())
+        assert done.state is State.DEAD
+        await healthy()
+        let_go.set()
+
+
 async def test_a_blocked_loop_keeps_its_leases_and_is_reported_as_stuck(
     valkey: Server, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
