@@ -369,6 +369,13 @@ def test_a_disabled_worker_says_so_and_ends_well(qdeck: Program) -> None:
     assert "QUEUE_ENABLED" in qdeck.run("worker", "app.py", QUEUE_ENABLED="off").stdout
 
 
+def test_a_memory_connection_has_one_worker_process(qdeck: Program) -> None:
+    line = qdeck.fails(
+        "worker", "app.py", "--processes", "2", REDIS_URL="", QUEUE_CONNECTION="memory"
+    )
+    assert "embedded or redis" in line
+
+
 def test_a_sync_connection_has_no_worker(qdeck: Program) -> None:
     line = qdeck.fails("worker", "app.py", REDIS_URL="", QUEUE_CONNECTION="sync")
     assert "sync" in line

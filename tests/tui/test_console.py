@@ -282,6 +282,7 @@ async def test_plain_has_no_boxes_and_the_cursor_stands_on_the_row() -> None:
     async with running(filled(), plain=True) as desk:
         text = await desk.until("KeyError")
         assert "─" not in text
+        assert "30 MIN" not in text
         row = next(at for at, line in enumerate(text.splitlines()) if "> emails" in line)
         assert desk.app.cursor_position.y == row
 

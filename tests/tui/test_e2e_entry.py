@@ -75,7 +75,7 @@ def test_a_dumb_terminal_is_refused_before_textual_is_imported(tmp_path: Path) -
 def test_a_bad_setting_is_one_line_and_not_a_screen(tmp_path: Path) -> None:
     (tmp_path / "qdeck.toml").write_text("lease = -1\n")
     with Pty.python("-m", "qdeck_tui", env=environ(tmp_path), cwd=tmp_path) as pty:
-        assert pty.ended() == 2
+        assert pty.ended() == 1
         assert "lease" in pty.text
         assert "\x1b[?1049h" not in pty.raw
 

@@ -34,7 +34,10 @@ SLOTS = 4
 
 
 def launch(words: Sequence[str]) -> int:
-    """Run the console until it is left, and return its exit code: 2 when it cannot start."""
+    """Run the console until it is left, and return its exit code.
+
+    2 stands for a terminal that does not do, 1 for bad settings.
+    """
     # Imports make many objects that stay, which a collection only looks at in vain.
     gc.disable()
     chosen = _parser().parse_args(words)
@@ -50,11 +53,12 @@ def launch(words: Sequence[str]) -> int:
     try:
         settings = load_settings()
     except SettingsError as error:
-        return _refuse(f"qdeck: {error}")
+        return _refuse(f"qdeck: {error}", 1)
     if settings.connection == "sync" and not chosen.demo:
         return _refuse(
             "qdeck: the connection is 'sync', which keeps no jobs to look at;"
-            " set QUEUE_CONNECTION to embedded or redis"
+            " set QUEUE_CONNECTION to embedded or redis",
+            1,
         )
     prepare_environment(os.environ)
     options = _options(chosen, settings, read_choices(config), config)
@@ -191,6 +195,6 @@ class _Console:
         logging.getLogger("qdeck").setLevel(logging.INFO)
 
 
-def _refuse(line: str) -> int:
+def _refuse(line: str, code: int = 2) -> int:
     sys.stderr.write(f"{line}\n")
-    return 2
+    return code

@@ -83,6 +83,11 @@ def worker(
         **{name: value for name, value in options.items() if value is not None},
     )
     count = processes or deck.settings.workers
+    if count > 1 and deck.settings.connection == "memory":
+        raise SettingsError(
+            f"{count} worker processes would each have a memory server of their own; use one, or "
+            "the embedded or redis connection"
+        )
     if count > 1:
         from qdeck.cli.fleet import Fleet
 

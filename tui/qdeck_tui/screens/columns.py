@@ -131,7 +131,7 @@ def queue_columns(full: bool) -> list[Column[QueueRow]]:
     last: list[Column[QueueRow]] = [
         Column("OUT/M", 6, lambda q: _rate(q.out_per_minute), True, keep=4,
                sort=lambda q: _number(q.out_per_minute)),
-        Column("30 MIN", 10, lambda q: spark(q.finished, 10), keep=2),
+        Column("30 MIN", 10, lambda q: spark(q.finished, 10), keep=2, drawn=True),
         Column("DRAIN", 6, _drain, True, keep=6, sort=lambda q: _number(q.drain_s)),
     ]  # fmt: skip
     if full:

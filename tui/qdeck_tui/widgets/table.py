@@ -33,7 +33,7 @@ class Column(Generic[T]):
     little.
 
     `sort` gives the value that whole lists are sorted by; a column without one cannot be sorted by.
-    `falling` columns start with the largest.
+    `falling` columns start with the largest. `drawn` ones are pictures, which plain leaves out.
     """
 
     title: str
@@ -44,6 +44,7 @@ class Column(Generic[T]):
     keep: int = 9
     sort: Callable[[T], float | str] | None = None
     falling: bool = True
+    drawn: bool = False
 
 
 class Table(Pane, Generic[T]):
@@ -257,7 +258,7 @@ class Table(Pane, Generic[T]):
         return overlay_style(line, cells, "cursor") if here and self.active else line
 
     def _fitting(self, cells: int) -> list[tuple[Column[T], int]]:
-        chosen = list(self.columns)
+        chosen = [c for c in self.columns if not (c.drawn and self.look.plain)]
         while len(chosen) > 1 and sum(c.width + 1 for c in chosen) + 2 > cells:
             chosen.remove(min(chosen, key=lambda c: c.keep))
         spare = cells - 2 - sum(c.width + 1 for c in chosen)
