@@ -42,7 +42,7 @@ ENGINE_ORDER = in_order("""
 CONSOLE_ORDER = in_order("""
     __main__ launch tour app commands prompt keyboard framing shell look verbs
     screens
-    dispatch screens.base widgets actions poller
+    dispatch screens.base widgets desk actions poller
     delta lifetime colourless driver packets terminal
     supervisor inprocess childworker output options choices local
     clipboard palette themes format __init__

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC
 from typing import cast
 
+from qdeck_tui.desk import Console
 from qdeck_tui.keyboard import Keyboard
 from qdeck_tui.local import Closing
 from qdeck_tui.look import Preview, choose, keep, load_others
-from qdeck_tui.screens.base import Console, View
+from qdeck_tui.screens.base import View
 from qdeck_tui.shell import local_zone
 from qdeck_tui.widgets.listing import Listing
 

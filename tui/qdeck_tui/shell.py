@@ -173,7 +173,7 @@ class Shell(DeltaMixin, TerminalMixin):
             self.pop_screen()
         self._watch_view()
 
-    def visit(self, view: View) -> None:
+    def visit(self, view: Screen[None]) -> None:
         """Open a view on top of this one."""
         self.push_screen(view)
         self._watch_view()

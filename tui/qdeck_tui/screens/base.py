@@ -2,118 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
 
-from qdeck.admin import Admin, Failure, JobRef, Snapshot, Target
+from qdeck.admin import Failure, Target
 from qdeck_tui.actions import Subject
+from qdeck_tui.desk import Console
 from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs, TooSmall
 from qdeck_tui.widgets.listing import Listing
-from qdeck_tui.widgets.overlay import Overlay, Sheet
+from qdeck_tui.widgets.overlay import Overlay
 from qdeck_tui.widgets.pane import Pane
 from qdeck_tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from qdeck_tui.local import StartRequest, Supervisor
-    from qdeck_tui.options import Options
     from qdeck_tui.poller import LogRead, Read
 
-__all__ = ["Console", "View"]
+__all__ = ["View", "take"]
 
 Parts = Mapping[str, object]
-
-
-class Console(Protocol):
-    """What a view may ask of the app."""
-
-    options: Options
-    zone: tzinfo
-    supervisor: Supervisor | None
-    last_start: StartRequest | None
-    too_small: bool
-
-    @property
-    def now(self) -> datetime:
-        """The server's clock."""
-        ...
-
-    @property
-    def admin(self) -> Admin | None:
-        """The door, for what is allowed and who acts; views never read through it."""
-        ...
-
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The last one that was read."""
-        ...
-
-    def say(self, text: str, style: str = "") -> None:
-        """Show a sentence in the status line."""
-        ...
-
-    def visit(self, view: View) -> None:
-        """Open a view on top of this one."""
-        ...
-
-    def visit_job(self, ref: JobRef) -> None:
-        """Open the detail of a job."""
-        ...
-
-    def leave(self) -> None:
-        """Go back to the view below."""
-        ...
-
-    def poll(self) -> None:
-        """Read again now, with what the view wants now."""
-        ...
-
-    def follow(self, ref: JobRef | None) -> None:
-        """Follow the log of a job, or of none."""
-        ...
-
-    def ask(
-        self,
-        prefix: str,
-        text: str,
-        changed: Callable[[str], None],
-        done: Callable[[str], None],
-        cancelled: Callable[[], None],
-    ) -> None:
-        """Type one line at the bottom of the screen."""
-        ...
-
-    def open_sheet(self, sheet: Sheet) -> None:
-        """Lay a sheet over the view."""
-        ...
-
-    def close_sheet(self) -> None:
-        """Take the sheet away."""
-        ...
-
-    def update_sheet(self) -> None:
-        """Draw the sheet again."""
-        ...
-
-    def scroll_sheet(self, by: int) -> None:
-        """Scroll the sheet."""
-        ...
-
-    def copy(self, label: str, text: str) -> None:
-        """Send text to the clipboard, and show it."""
-        ...
-
-    def changed(self) -> None:
-        """Draw the footer and the tabs again."""
-        ...
-
-    def begin_work(self, work: Any, failed: str) -> None:
-        """Run a coroutine beside the screen; an error is said, beginning with `failed`."""
-        ...
 
 
 class View(Screen[None]):

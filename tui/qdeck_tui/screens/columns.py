@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from qdeck.admin import ErrorGroup, JobRow, QueueRow, TaskRow, WorkerRow
+from qdeck_tui.desk import Console
 from qdeck_tui.format import (
     age,
     clock,
@@ -19,7 +20,6 @@ from qdeck_tui.format import (
     short_id,
     spark,
 )
-from qdeck_tui.screens.base import Console
 from qdeck_tui.widgets.table import Cell, Column
 
 __all__ = [
@@ -68,8 +68,18 @@ def queue_worst(queue: QueueRow) -> float:
     points = min(queue.failed_per_minute or 0.0, 1e4) * 60
     if waiting:
         never = queue.drain_s is not None and math.isinf(queue.drain_s)
-        points += min(oldest, 1e7) + (1e9 if never else 0.0) + (1e8 if oldest >= OLD else 0.0)
+        points += (
+            _two_digits(min(oldest, 1e7))
+            + (1e9 if never else 0.0)
+            + (1e8 if oldest >= OLD else 0.0)
+        )
     return points + min(waiting, 1e6) / 1e3 + min(queue.dead or 0, 1e6) / 1e4
+
+
+def _two_digits(seconds: float) -> float:
+    """Return an age to two digits, so that queues as old as each other keep their places."""
+    step = 10.0 ** max(0, len(str(int(seconds))) - 2)
+    return seconds // step * step
 
 
 def queue_match(queue: QueueRow) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from qdeck_tui.desk import Console
 from qdeck_tui.local import Kind, LocalWorker, OnExit, StartRequest, Supervisor
-from qdeck_tui.screens.base import Console
 from qdeck_tui.widgets.field import Field
 from qdeck_tui.widgets.form import Choice, Form, Text
 

@@ -9,7 +9,7 @@ from qdeck_tui.format import cut, wrap
 from qdeck_tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
-    from qdeck_tui.screens.base import Console
+    from qdeck_tui.desk import Console
 
 __all__ = ["CopyMenu", "TextSheet"]
 

@@ -10,7 +10,7 @@ from qdeck_tui.local import Closing, LocalWorker
 from qdeck_tui.widgets.canvas import Line
 
 if TYPE_CHECKING:
-    from qdeck_tui.screens.base import Console
+    from qdeck_tui.desk import Console
 
 __all__ = ["QuitSheet"]
 
