@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.core.serving import new_deck, serving
+from tests.core.serving import eventually, new_deck, serving
 from tests.proxies import CuttingProxy
 from tests.servers import Server
 
@@ -265,3 +265,66 @@ async def test_two_loops_in_two_threads_share_a_deck(deck: Deck) -> None:
     async with serving(deck):
         ids = await asyncio.gather(*(asyncio.to_thread(asyncio.run, produce(n)) for n in range(4)))
         assert [await deck.result(job, timeout=30) for job in ids] == [0, 1, 2, 3]
+
+
+async def test_a_write_that_no_replica_has_confirmed_exists_and_says_so(
+    valkey: Server, prefix: str
+) -> None:
+    async with new_deck(valkey.url, prefix, durability="replica") as deck:
+
+        @deck.task
+        async def note(n: int) -> int:
+            return n
+
+        calls = [note.call(1), note.call(2)]
+        answers = await asyncio.gather(
+            note.enqueue(0),
+            deck.enqueue_many(calls),
+            asyncio.to_thread(note.enqueue_sync, 3),
+            return_exceptions=True,
+        )
+        jobs: list[Any] = []
+        for answer in answers:
+            assert isinstance(answer, qdeck.NotDurable)
+            assert "no replica" in str(answer)
+            jobs += answer.job if isinstance(answer.job, list) else [answer.job]
+        assert len(jobs) == 4
+        async with serving(deck):
+            for job in jobs:
+                assert await deck.result(job.id, timeout=30) == job.payload["n"]
+
+
+async def test_a_confirmed_write_to_a_server_that_is_gone_has_an_unknown_outcome(
+    proxy: CuttingProxy, prefix: str
+) -> None:
+    async with new_deck(proxy.url, prefix, durability="replica") as deck:
+
+        @deck.task
+        async def note() -> None: ...
+
+        with pytest.raises(qdeck.NotDurable):
+            await note.enqueue()
+        deck.patience = 0.2
+        proxy.refuse()
+        with pytest.raises(qdeck.ConnectionFailed, match="outcome unknown"):
+            await note.enqueue()
+        with pytest.raises(qdeck.ConnectionFailed, match="outcome unknown"):
+            await asyncio.to_thread(note.enqueue_sync)
+
+
+async def test_what_a_worker_published_decides_where_a_job_by_name_goes(
+    deck: Deck, valkey: Server, prefix: str
+) -> None:
+    @deck.task(queue="mail", priority="high", max_retries=7, unique=True)
+    async def send(to: str) -> None: ...
+
+    async with new_deck(valkey.url, prefix) as producer:
+        assert (await producer.enqueue("send", {"to": "x"})).queue == "default"
+        async with serving(deck, "mail"):
+            await eventually(lambda: deck.call("HLEN", deck.shared.tasks))
+        first = await producer.enqueue("send", {"to": "y"})
+        again = await asyncio.to_thread(producer.enqueue_sync, "send", {"to": "y"})
+        assert (first.queue, first.priority, first.max_attempts) == ("mail", 6, 8)
+        assert (again.id, again.created) == (first.id, False)
+        await deck.call("HSET", deck.shared.tasks, "odd", b"\xff not json")
+        assert (await producer.enqueue("odd", {})).queue == "default"
