@@ -177,6 +177,8 @@ async def test_a_killed_server_with_a_synced_file_loses_nothing_and_workers_resu
             with crew(server, prefix, logs, lease=2) as workers:
                 for _ in range(2):
                     workers.start()
+                # Only a worker that was connected has anything to resume.
+                await eventually(lambda: server.ask("ZCARD", f"{{{prefix}}}:workers") == 2)
                 producer = asyncio.create_task(produce())
                 for goal in (200, 500):
                     await grown(acknowledged, goal)
