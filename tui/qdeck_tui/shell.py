@@ -110,6 +110,7 @@ class Shell(DeltaMixin, TerminalMixin):
     def on_mount(self) -> None:
         """Begin once the first screen is painted, which comes before anything is read."""
         self.set_interval(1.0, self._tick)
+        self.show_header()
         self.call_after_refresh(self._begin)
 
     def use_variables(self) -> None:
