@@ -24,6 +24,7 @@ from qdeck.errors import InvalidPayload, SettingsError
 from qdeck.handle import TaskHandle
 from qdeck.logs import LogBuffer, current_log, install
 from qdeck.outcome import Failed, Outcome, encode_result, failed_from, simple
+from qdeck.private import PrivateServer
 from qdeck.task import Registry, TaskSpec
 
 __all__ = ["Order", "Report", "enter", "run_in_child"]
@@ -59,11 +60,13 @@ _encode = msgspec.msgpack.Encoder().encode
 _socket: socket.socket | None = None
 
 
-def enter(path: str, parent: int) -> None:
+def enter(path: str, parent: int, server: str) -> None:
     """Prepare a new child: its way to the worker, and its end when the worker has vanished."""
     global _socket
     _socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     _socket.connect(path)
+    if server:
+        PrivateServer.borrow(server)
     install()
     threading.Thread(target=_watch, args=(parent,), name="qdeck-parent", daemon=True).start()
 

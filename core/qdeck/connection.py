@@ -155,6 +155,11 @@ class Connector:
             self._notice_fork()
             return self._blocking(block + SOCKET_TIMEOUT)
 
+    @property
+    def private_path(self) -> str:
+        """The socket of a `memory` server that this process started, for its children; or ""."""
+        return self._server.path if isinstance(self._server, PrivateServer) else ""
+
     async def ensure(self) -> ServerFacts:
         """Connects and checks the server once; raises SettingsError and ConnectionFailed."""
         if self._facts is None or self._pid != os.getpid():

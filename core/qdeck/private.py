@@ -33,6 +33,7 @@ class PrivateServer:
     """One server without persistence; a forked child may use it and never ends it."""
 
     _known: ClassVar[list[PrivateServer]] = []
+    _lent: ClassVar[str] = ""
 
     def __init__(self, binary: Path | None = None) -> None:
         self.binary = binary
@@ -44,10 +45,17 @@ class PrivateServer:
 
     def acquire(self, holder: object) -> str:
         """Starts the server at the first call; returns its socket path."""
+        if PrivateServer._lent:
+            return PrivateServer._lent
         with self._mutex:
             if self._process is None:
                 self._start()
             return self.path
+
+    @classmethod
+    def borrow(cls, path: str) -> None:
+        """Has this process, a spawned child, use its parent's server and start none."""
+        cls._lent = path
 
     def revive(self, holder: object) -> str:
         """Like `acquire`; raises ConnectionFailed if the server died, since its data is gone."""

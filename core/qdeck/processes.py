@@ -31,9 +31,12 @@ _RUNS_OF_A_CHILD = 1000
 
 
 class Children:
-    """Up to `size` child processes; reports of their runs go to `take` on the worker's loop."""
+    """Up to `size` child processes; reports of their runs go to `take` on the worker's loop.
 
-    def __init__(self, size: int, take: Callable[[Report], None]) -> None:
+    `server` is the socket of the worker's own `memory` server, which children share, or "".
+    """
+
+    def __init__(self, size: int, take: Callable[[Report], None], server: str = "") -> None:
         self._size = size
         self._take = take
         self._loop = asyncio.get_running_loop()
@@ -44,6 +47,7 @@ class Children:
         self._socket.bind(path)
         self._loop.add_reader(self._socket.fileno(), self._drain)
         self._path = path
+        self._server = server
         # Pebble starts all children of a pool at once, so each child is a pool of its own, made
         # when all others are busy.
         self._pools: list[ProcessPool] = []
@@ -51,7 +55,7 @@ class Children:
 
     async def run(self, order: Order) -> Outcome:
         """Run one order in a child; cancelling this kills the child."""
-        pool = self._idle.pop() if self._idle else self._grow()
+        pool = self._pick()
         future = pool.schedule(run_in_child, args=[_encode(order)])
         try:
             outcome: Outcome = await asyncio.wrap_future(future)
@@ -65,6 +69,15 @@ class Children:
         self._drain()
         return outcome
 
+    def _pick(self) -> ProcessPool:
+        while self._idle:
+            pool = self._idle.pop()
+            if pool.active:
+                return pool
+            # Its child could not be started or prepared, which ends a pool for good.
+            self._pools.remove(pool)
+        return self._grow()
+
     def _grow(self) -> ProcessPool:
         if len(self._pools) >= self._size:
             raise RuntimeError(f"more than {self._size} runs at a time")
@@ -72,7 +85,7 @@ class Children:
             max_workers=1,
             max_tasks=_RUNS_OF_A_CHILD,
             initializer=enter,
-            initargs=[self._path, os.getpid()],
+            initargs=[self._path, os.getpid(), self._server],
             context=get_context("spawn"),
         )
         self._pools.append(pool)

@@ -219,7 +219,8 @@ class Runs:
 
     def _get_children(self) -> Children:
         if self._children is None:
-            self._children = Children(self._size, self._reported)
+            server = self._deck.connector.private_path
+            self._children = Children(self._size, self._reported, server)
         return self._children
 
     def _reported(self, report: Report) -> None:

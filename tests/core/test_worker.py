@@ -90,6 +90,13 @@ async def test_a_process_task_runs_in_a_child_with_context_log_and_progress(deck
     assert ("out", "printed hi") in await log_of(deck, job)
 
 
+async def test_a_child_shares_the_memory_server_of_its_worker() -> None:
+    async with crunch.deck as deck, serving(deck, concurrency=2):
+        job = await crunch.enqueue_more.enqueue(7)
+        more = await deck.result(job.id, timeout=60)
+        assert await deck.result(more, timeout=60) == 7
+
+
 async def test_concurrent_jobs_do_not_mix_their_logs(deck: Deck) -> None:
     together = asyncio.Barrier(3)
 

@@ -28,6 +28,18 @@ def whoami(ctx: Context, word: str) -> dict[str, Any]:
     }
 
 
+@deck.task
+async def note(n: int) -> int:
+    return n
+
+
+@deck.task(run="process")
+def enqueue_more(n: int) -> str:
+    job = note.enqueue_sync(n)
+    deck.close_sync()
+    return job.id
+
+
 @deck.task(run="process")
 def double(n: int) -> int:
     return 2 * n
