@@ -52,8 +52,7 @@ local function sheet(task)
   return sheets[task]
 end
 local function bucket(ms)
-  if not (ms > 0 and ms < 1e12) then ms = 0 end
-  return math.floor(math.log(1 + 10 * ms) / 0.22314355131421)
+  return math.floor(math.log(1 + 10 * (ms > 0 and ms < 1e12 and ms or 0)) / 0.22314355131421)
 end
 local function bounded(value, default)
   local number = tonumber(value)
@@ -222,8 +221,7 @@ apply(lease)
 
 -- A repeat of the last claim returns what is still its own and claims nothing new; an older one,
 -- which nobody waits for any more, claims nothing.
-local again = false
-local seen, after = bounded(meta[10], 0), bounded(meta[7], 0)
+local again, seen, after = false, bounded(meta[10], 0), bounded(meta[7], 0)
 if running > 0 and after <= now and (seen < now - lease_ms / 2 or seen > now) then
   -- Nobody reached the server for half a lease: others get a whole one to renew theirs.
   after = now + lease_ms
@@ -249,8 +247,7 @@ end
 
 local tokens, rate = nil, bounded(meta[3], 0)
 if rate > 0 then
-  local burst = math.max(rate, 1)
-  local gone = math.max(now - bounded(meta[5], now), 0)
+  local burst, gone = math.max(rate, 1), math.max(now - bounded(meta[5], now), 0)
   tokens = math.min(burst, bounded(meta[4], burst) + gone * rate / 1000)
 end
 if again or meta[1] then want = 0 end
@@ -386,9 +383,8 @@ end
 -- The marker stands exactly if a job could be started now. Who called knows what is due next.
 running = running + got
 local waiting = call('ZCARD', ready)
-local open = not meta[1] and waiting > 0
-if open and meta[2] then open = running < bounded(meta[2], 0) end
-if open and tokens then open = tokens >= 1 end
+local open = not meta[1] and waiting > 0 and (not meta[2] or running < bounded(meta[2], 0))
+  and (not tokens or tokens >= 1)
 if open then call('ZADD', wake, 0, '1') else call('DEL', wake) end
 
 if running > 0 then
