@@ -309,16 +309,15 @@ class Machine(RuleBasedStateMachine):
         seen.check(self.model)
 
 
-def test_the_scripts_do_what_the_model_does_in_any_order(unix_valkey: Server) -> None:
-    Machine.server = unix_valkey
-    run_state_machine_as_test(
-        Machine,
-        settings=settings(
-            max_examples=int(os.environ.get("QDECK_EXAMPLES", "150")),
-            stateful_step_count=int(os.environ.get("QDECK_STEPS", "50")),
-            deadline=None,
-            database=None,
-            print_blob=False,
-            suppress_health_check=list(HealthCheck),
-        ),
+def test_the_scripts_do_what_the_model_does_in_any_order() -> None:
+    terms = settings(
+        max_examples=int(os.environ.get("QDECK_EXAMPLES", "150")),
+        stateful_step_count=int(os.environ.get("QDECK_STEPS", "50")),
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
     )
+    with Server(unix=True) as own:
+        Machine.server = own
+        run_state_machine_as_test(Machine, settings=terms)
