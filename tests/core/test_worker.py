@@ -97,6 +97,20 @@ async def test_a_child_shares_the_memory_server_of_its_worker() -> None:
         assert await deck.result(more, timeout=60) == 7
 
 
+async def test_the_largest_payloads_and_results_pass(deck: Deck) -> None:
+    @deck.task
+    async def echo(blob: str) -> str:
+        return blob[: 256 * 1024 - 2]
+
+    blob = "x" * (1024 * 1024 - 11)
+    async with serving(deck, concurrency=20):
+        jobs = [await echo.enqueue(blob) for _ in range(20)]
+        for job in jobs:
+            assert len(await deck.result(job.id, timeout=30)) == 256 * 1024 - 2
+    with pytest.raises(qdeck.InvalidPayload, match="1048577 bytes"):
+        await echo.enqueue(blob + "x")
+
+
 async def test_concurrent_jobs_do_not_mix_their_logs(deck: Deck) -> None:
     together = asyncio.Barrier(3)
 

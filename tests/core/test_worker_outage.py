@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -134,3 +136,22 @@ async def test_a_frozen_server_delays_jobs_and_doubles_none(prefix: str) -> None
     # Nobody was seen for longer than a lease: that is an outage, and no reason to run them again.
     assert sorted(ran) == [0, 1, 2]
     assert [job.attempt for job in done] == [1, 1, 1]
+
+
+async def test_an_embedded_server_that_is_killed_is_started_again_by_who_uses_it(
+    embedded_url: str, prefix: str
+) -> None:
+    ran: list[int] = []
+    async with new_deck(embedded_url, prefix, lease=2) as deck:
+        define(deck, ran)
+        async with serving(deck, "default"):
+            await finished(deck, await deck.enqueue("note", {"n": 1}))
+            later = await deck.enqueue("note", {"n": 2}, delay=3)
+            # The file of an embedded server is written once a second.
+            await asyncio.sleep(1.5)
+            info = (await deck.call("INFO", "server")).decode()
+            pid = next(line for line in info.split() if line.startswith("process_id:"))
+            os.kill(int(pid.partition(":")[2]), signal.SIGKILL)
+            await finished(deck, await deck.enqueue("note", {"n": 3}))
+            await finished(deck, later)
+    assert sorted(ran) == [1, 2, 3]
