@@ -67,6 +67,8 @@ def _import_module(place: str, spec: str) -> ModuleType:
                 " a file is written as path/to/file.py"
             ) from error
         raise _broken(spec, error) from error
+    except SettingsError:
+        raise
     except Exception as error:
         raise _broken(spec, error) from error
 
@@ -100,6 +102,8 @@ def _import_file(place: str, spec: str) -> ModuleType:
         found.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
+        if isinstance(error, SettingsError):
+            raise
         raise _broken(spec, error) from error
     return module
 

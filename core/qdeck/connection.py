@@ -7,6 +7,7 @@ the embedded server. Repeats nothing by itself.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import threading
 import weakref
@@ -163,6 +164,7 @@ class Connector:
     async def ensure(self) -> ServerFacts:
         """Connects and checks the server once; raises SettingsError and ConnectionFailed."""
         if self._facts is None or self._pid != os.getpid():
+            _refuse_a_spawned_import()
             await self.check()
         assert self._facts is not None
         return self._facts
@@ -170,6 +172,7 @@ class Connector:
     def ensure_sync(self) -> ServerFacts:
         """Like `ensure`, without an event loop."""
         if self._facts is None or self._pid != os.getpid():
+            _refuse_a_spawned_import()
             self.check_sync()
         assert self._facts is not None
         return self._facts
@@ -273,3 +276,15 @@ class Connector:
             self._sync = self._sync_lane = None
             self._facts = None
             self._pid = os.getpid()
+
+
+def _refuse_a_spawned_import() -> None:
+    """Refuses to work while a child process imports the program that spawned it.
+
+    Else a program without a guard would enqueue and serve again in each child of a process task.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SettingsError(
+            "a child process imports this program to find its task; put what enqueues or serves "
+            'under `if __name__ == "__main__":`'
+        )

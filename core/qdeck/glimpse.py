@@ -136,7 +136,7 @@ def row_of(
         attempt=int(attempt),
         max_attempts=int(base) + retries + 1 if record else None,
         created_at=at_ms(record.created) if record else None,
-        due_at=at_ms(hit.score if later else (record.available or record.created) if record else None),
+        due_at=at_ms(hit.score if later else first_due(record)),
         started_at=at_ms(found.get("started")),
         finished_at=at_ms(hit.score) if finished else None,
         progress=number(found.get("progress")),
@@ -230,3 +230,8 @@ def _string(raw: bytes, at: int) -> tuple[str, int]:
             raise IndexError(at)
         size, start = int.from_bytes(raw[at + 1 : at + 1 + width], "big"), at + 1 + width
     return raw[start : start + size].decode("utf-8", "replace"), start + size
+
+
+def first_due(record: Record | None) -> int | None:
+    """Return when a job was first due, in ms; None where its record is not readable."""
+    return (record.available or record.created) if record else None

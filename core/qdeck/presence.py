@@ -55,8 +55,7 @@ async def publish(worker: Worker, served: Sequence[QueueKeys]) -> None:
     deck = worker.deck
     described = []
     for spec in deck.registry:
-        facts = spec.describe() | {"queue": spec.queue or deck.settings.default}
-        described += [spec.name, msgspec.json.encode(facts)]
+        described += [spec.name, msgspec.json.encode(spec.describe())]
     if described:
         await deck.call("HSET", deck.shared.tasks, *described)
     for keys in served:

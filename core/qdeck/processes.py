@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import msgspec
 from pebble import ProcessExpired, ProcessPool
 
 from qdeck.child import Order, Report, enter, failed_child, run_in_child
-from qdeck.outcome import Outcome
+from qdeck.outcome import Outcome, simple
 
 __all__ = ["Children"]
 
@@ -61,6 +62,12 @@ class Children:
             outcome: Outcome = await asyncio.wrap_future(future)
         except ProcessExpired as error:
             return failed_child(order.task, error.exitcode)
+        except BrokenProcessPool:
+            return simple(
+                order.task,
+                "ChildFailed",
+                "its child process ended before it could begin; the worker's log says why",
+            )
         except asyncio.CancelledError:
             future.cancel()
             raise

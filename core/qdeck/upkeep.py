@@ -40,11 +40,15 @@ class Upkeep:
         while True:
             await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
             looks += 1
-            for queue in self._queues:
-                try:
-                    await self.look(queue, trim=looks % TRIM_EVERY == 1)
-                except QdeckError as error:
-                    _log.warning("upkeep of queue %s: %s", queue, error)
+            await self.once(trim=looks % TRIM_EVERY == 1)
+
+    async def once(self, *, trim: bool = True) -> None:
+        """Look after each queue once; a worker too short-lived for `run` does so at its end."""
+        for queue in self._queues:
+            try:
+                await self.look(queue, trim=trim)
+            except QdeckError as error:
+                _log.warning("upkeep of queue %s: %s", queue, error)
 
     async def look(self, queue: str, *, trim: bool) -> None:
         """Do what there is to do for one queue now."""

@@ -204,12 +204,15 @@ class Worker:
                 heart.start()
                 self._spawn(self._reports.often())
                 self._spawn(keep_shown(self))
-                self._spawn(Upkeep(self.deck, self.queues).run())
+                upkeep = Upkeep(self.deck, self.queues)
+                self._spawn(upkeep.run())
                 timer = None
                 if self.max_time is not None:
                     timer = self._loop.call_later(self.max_time, self.stop_soon_once)
                 try:
                     await self._serve()
+                    if self.burst:
+                        await upkeep.once()
                 except BaseException:
                     await self._give_back()
                     raise

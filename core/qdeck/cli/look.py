@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from qdeck.admin import STATES, Failure, JobRow, QueueRow, StateName, Window
+from qdeck.admin import FINISHED, STATES, Failure, JobRow, QueueRow, StateName, Window
 from qdeck.cli.door import Door, json_option, page_options, with_door
 from qdeck.cli.show import (
     ago,
@@ -83,7 +83,15 @@ async def jobs(
     for each in (state,) if state else STATES:
         if len(rows) >= limit:
             break
-        page = await door.admin.jobs(queue, each, Window(offset, limit - len(rows)), words)
+        # Of finished jobs the newest come first, of the others what is next.
+        window = Window(offset, limit - len(rows), each in FINISHED)
+        page = await door.admin.jobs(queue, each, window, words)
+        while not page.complete and len(page.rows) < window.limit:
+            # A query scans a bounded part a call, and goes on where it stopped.
+            scanned = page.scanned or 0
+            page = await door.admin.jobs(queue, each, window, words)
+            if (page.scanned or 0) <= scanned and not page.complete:
+                break
         rows.extend(page.rows)
         offset = max(offset - (page.total or 0), 0) if not page.rows else 0
     await show_jobs(door, rows, as_json)
