@@ -150,6 +150,31 @@ def test_an_idle_console_writes_nothing() -> None:
                 break
 
 
+def test_a_stopped_program_gives_the_terminal_back_and_paints_again() -> None:
+    with a_small_console() as pty:
+        pty.wait_for("ready")
+        pty.press("a")
+        pty.wait_for("\na\n")
+        pty.signal(signal.SIGTSTP)
+        pty.wait(lambda: pty.raw.endswith("\x1b[?25h"), "end of the modes")
+        assert pty.modes_left_on() == []
+        pty.screen.erase_in_display(2)
+        pty.signal(signal.SIGCONT)
+        pty.wait_for("ready")
+        pty.press("b")
+        pty.wait_for("\na b\n")
+
+
+def test_a_size_that_comes_back_is_painted_again() -> None:
+    with a_small_console() as pty:
+        pty.wait_for("ready 80x24")
+        pty.resize(60, 24)
+        pty.wait_for("ready 60x24")
+        pty.screen.erase_in_display(2)
+        pty.signal(signal.SIGWINCH)
+        pty.wait_for("ready 60x24")
+
+
 def test_a_stalled_line_leaves_frames_out_and_ends_with_the_right_screen() -> None:
     with a_small_console() as pty:
         pty.wait_for("ready")

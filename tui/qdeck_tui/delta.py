@@ -270,6 +270,7 @@ class DeltaMixin(App[None]):
 
     _frame: Frame | None = None
     _cursor_at: tuple[int, int] | None = None
+    _sizes_told = 0
     delta = os.environ.get("QDECK_DELTA", "1") != "0"
 
     def forget_frame(self) -> None:
@@ -280,6 +281,10 @@ class DeltaMixin(App[None]):
     async def _on_resize(self, event: Resize) -> None:
         """Forget the frame: a terminal may rewrap or clear on a change of its size, even back."""
         self.forget_frame()
+        # Textual takes no notice of the same size again; its first two events only tell the size.
+        if self._sizes_told >= 2 and event.size == self._size:
+            self.screen.refresh()
+        self._sizes_told += 1
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Write the cells of an update that changed; leave anything else to Textual."""

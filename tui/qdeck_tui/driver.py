@@ -49,6 +49,7 @@ class ConsoleDriver(LinuxDriver):
         self._file = terminal.file
         self.fileno = terminal.fd
         self.input_tty = True
+        self._begun = False
         self._direct = False
         self._waiting = b""
         self._left_out = False
@@ -70,6 +71,9 @@ class ConsoleDriver(LinuxDriver):
         cast(Any, super()).start_application_mode()
         if self._console.show_cursor:
             self.write("\x1b[?25h")
+        if self._begun:
+            self._loop.call_soon_threadsafe(self._console.repaint)
+        self._begun = True
 
     def stop_application_mode(self) -> None:
         """Switch the modes off again, and wait until the terminal has taken that."""

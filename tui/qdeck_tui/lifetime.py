@@ -67,7 +67,7 @@ class TerminalMixin(App[None]):
             self.remove_colour()
 
     def forget_frame(self) -> None:
-        """Forget what the terminal shows; the delta writer overrides this."""
+        """Forget what the terminal shows; `DeltaMixin`, which stands before, does it."""
 
     def repaint(self) -> None:
         """Paint everything again."""

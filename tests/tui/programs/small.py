@@ -22,7 +22,7 @@ from qdeck_tui.lifetime import TerminalMixin  # noqa: E402
 LOG = OutputLog()
 
 
-class Small(TerminalMixin, DeltaMixin):
+class Small(DeltaMixin, TerminalMixin):
     """Shows what it is told, and does on keys what a console must survive."""
 
     CSS = "#seen { background: red; color: white; } #printed { height: 6; }"
