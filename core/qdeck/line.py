@@ -95,6 +95,11 @@ class Line:
         return self._not_before <= time.monotonic()
 
     @property
+    def patience(self) -> float:
+        """Seconds to repeat a call; others do not wait for a queue that cannot be served."""
+        return 0.01 if self._pause else 2.0
+
+    @property
     def next_at(self) -> float | None:
         """When there is a reason to look again, in monotonic seconds."""
         if self._not_before > time.monotonic():

@@ -318,7 +318,7 @@ class Worker:
             command = verbs.work(
                 line.keys, self.id, line.turns + 1, want, self.deck.settings.lease, settles
             )
-            turn = verbs.read_turn(await self.deck.execute(command, patience=2.0))
+            turn = verbs.read_turn(await self.deck.execute(command, patience=line.patience))
         except Exception as error:
             line.popped = popped
             line.fail(error)
@@ -334,7 +334,7 @@ class Worker:
         settings = self.deck.settings
         command = verbs.tend(line.keys, settings.lease, settings.max_retries)
         try:
-            answer = await self.deck.execute(command, patience=2.0)
+            answer = await self.deck.execute(command, patience=line.patience)
             next_s, _, lost = verbs.read_tend(answer)
         except Exception as error:
             line.fail(error)
