@@ -387,7 +387,12 @@ async def test_a_program_without_a_guard_is_not_run_again_by_its_children(tmp_pa
         "asyncio.run(main())\n"
     )
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, str(program)], capture_output=True, text=True, timeout=60
+        subprocess.run,
+        [sys.executable, str(program)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert "ended before it could begin" in done.stdout
     assert "__name__" in done.stderr
