@@ -51,7 +51,8 @@ class Line:
     """One queue of one worker.
 
     `hot` says that a claim may find jobs, `popped` that its marker was taken and a claim must
-    follow, `finished` holds settles that are not sent yet.
+    follow, `finished` holds settles that are not sent yet. `owed` is what a turn that failed asked
+    for: it may have been claimed, and comes again with its repeat.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Line:
         "keys",
         "looked",
         "name",
+        "owed",
         "popped",
         "turns",
         "weight",
@@ -78,6 +80,7 @@ class Line:
         self.popped = False
         self.finished: list[Settle] = []
         self.turns = 0
+        self.owed = 0
         self.looked = 0.0
         self._due_at: float | None = 0.0
         self._not_before = 0.0

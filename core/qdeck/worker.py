@@ -275,7 +275,7 @@ class Worker:
         self._kick.clear()
 
     def _free(self) -> int:
-        free = self.runs.free
+        free = self.runs.free - sum(line.owed for line in self._lines)
         if self.max_jobs is not None:
             free = min(free, self.max_jobs - self.runs.begun)
         return free
@@ -290,7 +290,7 @@ class Worker:
                 did = True
                 await self._tend(line)
             want = min(self._free(), BATCH) if claiming and line.hot else 0
-            if not line.finished and want <= 0 and not line.popped:
+            if not line.finished and want <= 0 and not line.popped and not line.owed:
                 continue
             if not line.ready_again():
                 continue
@@ -309,7 +309,7 @@ class Worker:
 
     async def _turn(self, line: Line, want: int) -> None:
         """Settle what has finished and claim up to `want`; a repeat does the same."""
-        settles = line.finished[:BATCH]
+        settles, want = line.finished[:BATCH], line.owed or want
         if self._reports.waiting:
             await self._reports.store_last_words(self.runs.of(settles))
         popped, line.popped = line.popped, False
@@ -320,10 +320,11 @@ class Worker:
             )
             turn = verbs.read_turn(await self.deck.execute(command, patience=line.patience))
         except Exception as error:
-            line.popped = popped
+            line.popped, line.owed = popped, want
             line.fail(error)
             return
         line.turns += 1
+        line.owed = 0
         line.take(turn, want, len(settles))
         for settle, word in zip(settles, turn.settled, strict=True):
             self._settled(settle, word)
@@ -390,5 +391,7 @@ class Worker:
             # Its marker may have been popped by the wait that was just ended.
             if line.ready_again():
                 await self._turn(line, 0)
+        if self.runs:
+            await self._give_back()
         await sign_off(self, heart)
         await self.runs.close()
