@@ -20,11 +20,14 @@ end
 local function decode(packed)
   local fine, body = pcall(cmsgpack.unpack, packed)
   if not fine or type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[2]) ~= 'string'
-    or type(body[10]) ~= 'string' or not bounded(body[11]) then
+    or type(body[10]) ~= 'string' then
     return
   end
-  for i = 3, 9 do
-    if not bounded(body[i]) then return end
+  for i = 3, 11 do
+    local number = body[i]
+    if i ~= 10 and (type(number) ~= 'number' or not (number > -1e15 and number < 1e15)) then
+      return
+    end
   end
   return body[3] >= 0 and body[3] <= 9 and body or nil
 end
