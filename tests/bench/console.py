@@ -237,11 +237,11 @@ def measure(bench: Bench, runs: int, seconds: float) -> list[tuple[str, str, str
     bench.python("-c", FILL)
     hello, first, data = bench.starts(runs)
     rows.append(("one line of Textual, stable after", f"{hello * 1000:.0f} ms", ""))
-    for what, took, budget in (
+    for what, at, budget in (
         ("console, first screen after", first, "1.6 x"),
         ("console, first data after", data, ""),
     ):
-        rows.append((what, f"{took * 1000:.0f} ms, {took / hello:.2f} x", budget))
+        rows.append((what, f"{at * 1000:.0f} ms, {at / hello:.2f} x", budget))
     with bench.running("-m", "qdeck_tui") as meter:
         bench.open_jobs(meter)
         took, sizes = bench.arrows(meter, 40)

@@ -30,7 +30,7 @@ __all__ = ["launch"]
 
 # Slots of a local worker unless the settings say otherwise: with every thread that computes beside
 # the console a key waits longer for its turn.
-SLOTS = 4
+SLOTS = max(2, min(4, os.cpu_count() or 2))
 
 
 def launch(words: Sequence[str]) -> int:
