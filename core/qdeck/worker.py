@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qdeck import logs
 from qdeck import queue as verbs
-from qdeck.errors import SettingsError
+from qdeck.errors import ConnectionFailed, SettingsError
 from qdeck.execute import Run
 from qdeck.heart import Heart
 from qdeck.inline import open_lifespan
@@ -275,7 +275,9 @@ class Worker:
         self._kick.clear()
 
     def _free(self) -> int:
-        free = self.runs.free - sum(line.owed for line in self._lines)
+        free, owed = self.runs.free, sum(line.owed for line in self._lines)
+        # One slot stays for queues that can be reached: a dead node stops its own only.
+        free = max(free - owed, min(free, 1))
         if self.max_jobs is not None:
             free = min(free, self.max_jobs - self.runs.begun)
         return free
@@ -320,7 +322,8 @@ class Worker:
             )
             turn = verbs.read_turn(await self.deck.execute(command, patience=line.patience))
         except Exception as error:
-            line.popped, line.owed = popped, want
+            line.popped = popped
+            line.owed = want if isinstance(error, ConnectionFailed) else line.owed
             line.fail(error)
             return
         line.turns += 1
