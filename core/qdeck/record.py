@@ -73,8 +73,18 @@ decode_record = _unpack
 
 
 def encode_settles(settles: list[Settle]) -> bytes:
-    """Return settles as the argument of work.lua; empty bytes for none."""
-    return _pack(settles) if settles else b""
+    """Return settles as the argument of work.lua; empty bytes for none.
+
+    A completed run has nothing to say behind its result, and most runs complete.
+    """
+    if not settles:
+        return b""
+    return _pack(
+        [
+            (s.id, s.fence, s.kind, s.task, s.run_ms, s.value) if s.kind == "c" else s
+            for s in settles
+        ]
+    )
 
 
 def decode_error(raw: bytes | None) -> JobFailure | None:
