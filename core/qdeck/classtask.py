@@ -12,24 +12,32 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, ClassVar, Final, dataclass_transform
+from typing import Any, ClassVar, Final, Unpack, cast, dataclass_transform
 
 import msgspec
 
-from qdeck.backoff import BackoffLike
 from qdeck.context import Context
 from qdeck.errors import InvalidTask
 from qdeck.job import Job
 from qdeck.payload import Payload
 from qdeck.signature import caller_names, resolve
-from qdeck.task import Call, Kind, Registry, Sender, TaskSpec
-from qdeck.terms import NO_OPTIONS, Options, check_template, check_terms, make_options
+from qdeck.task import Call, Registry, Sender, TaskSpec
+from qdeck.terms import (
+    NO_OPTIONS,
+    Kind,
+    Options,
+    TaskTerms,
+    Wishes,
+    check_template,
+    check_terms,
+    make_options,
+)
 
 __all__ = ["Dispatch", "Task", "TaskMeta", "bind_class"]
 
 #: Names of hooks that a task class may define.
 _HOOKS: Final = ("handle", "retry_delay", "should_retry", "failed")
+_TERMS: Final = tuple(TaskTerms.__annotations__)
 _MISSING: Final = "decorate it with @deck.register before its first dispatch"
 
 
@@ -78,39 +86,18 @@ class TaskMeta(msgspec.StructMeta):
         bases: tuple[type, ...],
         namespace: dict[str, Any],
         /,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-        priority: int | str | None = None,
-        backoff: BackoffLike | None = None,
-        unique: bool | str | None = None,
-        unique_for: float | None = None,
-        expires: float | datetime | None = None,
-        run: str | None = None,
-        **struct_options: Any,
+        **keywords: Any,
     ) -> TaskMeta:
-        """Make the class; terms that it does not give come from its base, except the name."""
-        terms = check_terms(
-            {
-                "name": name,
-                "queue": queue,
-                "max_retries": max_retries,
-                "timeout": timeout,
-                "priority": priority,
-                "backoff": backoff,
-                "unique": unique,
-                "unique_for": unique_for,
-                "expires": expires,
-                "run": run,
-            }
-        )
+        """Make the class of terms and options of structs; terms that it does not give come from its
+        base, except the name.
+        """
+        given = {term: keywords.pop(term) for term in _TERMS if term in keywords}
+        terms = check_terms(cast("TaskTerms", given))
         annotations = namespace.get("__annotations__", {})
         _refuse_fields(class_name, annotations, bases)
         namespace["__annotations__"] = _resolved(annotations, namespace.get("__module__", ""))
-        struct_options.setdefault("forbid_unknown_fields", True)
-        made = super().__new__(mcls, class_name, bases, namespace, **struct_options)
+        keywords.setdefault("forbid_unknown_fields", True)
+        made = super().__new__(mcls, class_name, bases, namespace, **keywords)
         inherited = {
             term: value
             for base in reversed(bases)
@@ -139,37 +126,9 @@ class Dispatch:
         """Return it for another queue."""
         return Dispatch(self.task, make_options(self.terms, queue=queue))
 
-    def options(
-        self,
-        *,
-        delay: float | None = None,
-        at: datetime | None = None,
-        queue: str | None = None,
-        priority: int | str | None = None,
-        expires: float | datetime | None = None,
-        unique: bool | str | None = None,
-        unique_for: float | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-    ) -> Dispatch:
+    def options(self, **wishes: Unpack[Wishes]) -> Dispatch:
         """Return it with these options."""
-        return Dispatch(
-            self.task,
-            make_options(
-                self.terms,
-                delay=delay,
-                at=at,
-                queue=queue,
-                priority=priority,
-                expires=expires,
-                unique=unique,
-                unique_for=unique_for,
-                metadata=metadata,
-                max_retries=max_retries,
-                timeout=timeout,
-            ),
-        )
+        return Dispatch(self.task, make_options(self.terms, **wishes))
 
     def call(self) -> Call[Any]:
         """Return the enqueue as a value, for `deck.enqueue_many`; raises InvalidPayload."""
@@ -204,33 +163,9 @@ class Task(msgspec.Struct, metaclass=TaskMeta):
         """Return this task for another queue; the instance stays as it is."""
         return Dispatch(self).on_queue(queue)
 
-    def options(
-        self,
-        *,
-        delay: float | None = None,
-        at: datetime | None = None,
-        queue: str | None = None,
-        priority: int | str | None = None,
-        expires: float | datetime | None = None,
-        unique: bool | str | None = None,
-        unique_for: float | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-    ) -> Dispatch:
+    def options(self, **wishes: Unpack[Wishes]) -> Dispatch:
         """Return this task with these options; the instance stays as it is."""
-        return Dispatch(self).options(
-            delay=delay,
-            at=at,
-            queue=queue,
-            priority=priority,
-            expires=expires,
-            unique=unique,
-            unique_for=unique_for,
-            metadata=metadata,
-            max_retries=max_retries,
-            timeout=timeout,
-        )
+        return Dispatch(self).options(**wishes)
 
     def call(self) -> Call[Any]:
         """Return the enqueue as a value, for `deck.enqueue_many`; raises InvalidPayload."""

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from qdeck.backoff import BackoffLike
 from qdeck.classtask import Task, bind_class, kind_of
 from qdeck.context import Context
 from qdeck.errors import InvalidTask
 from qdeck.job import Job
 from qdeck.payload import Payload
 from qdeck.signature import caller_names, signature_struct
-from qdeck.task import Call, Kind, Registry, Sender, TaskSpec
-from qdeck.terms import NO_OPTIONS, Options, check_template, check_terms, make_options
+from qdeck.task import Call, Registry, Sender, TaskSpec
+from qdeck.terms import (
+    NO_OPTIONS,
+    Options,
+    TaskTerms,
+    Wishes,
+    check_template,
+    check_terms,
+    make_options,
+)
 
 __all__ = ["TaskDecorator", "TaskDecorators", "TaskHandle"]
 
@@ -71,35 +78,9 @@ class TaskHandle(Generic[P, R]):
         """Return the enqueue as a value, for `deck.enqueue_many`."""
         return Call(self.spec, self.spec.payload.encode(args, kwargs), self._options)
 
-    def options(
-        self,
-        *,
-        delay: float | None = None,
-        at: datetime | None = None,
-        queue: str | None = None,
-        priority: int | str | None = None,
-        expires: float | datetime | None = None,
-        unique: bool | str | None = None,
-        unique_for: float | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-    ) -> TaskHandle[P, R]:
+    def options(self, **wishes: Unpack[Wishes]) -> TaskHandle[P, R]:
         """Return a handle whose enqueues differ in these options; this one stays as it is."""
-        options = make_options(
-            self._options,
-            delay=delay,
-            at=at,
-            queue=queue,
-            priority=priority,
-            expires=expires,
-            unique=unique,
-            unique_for=unique_for,
-            metadata=metadata,
-            max_retries=max_retries,
-            timeout=timeout,
-        )
-        return TaskHandle(self.spec, self._sender, options)
+        return TaskHandle(self.spec, self._sender, make_options(self._options, **wishes))
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name} ({self.spec.kind})>"
@@ -120,18 +101,18 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> TaskHandle[P, R]: ...
 
 
-class TaskDecorators:
+class TaskDecorators(ABC):
     """The part of a deck that makes tasks; the deck itself sends their calls."""
 
     registry: Registry
 
+    @abstractmethod
     async def send(self, call: Call[R]) -> Job[R]:
         """Enqueue one call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_sync(self, call: Call[R]) -> Job[R]:
         """Enqueue one call, without an event loop."""
-        raise NotImplementedError
 
     @overload
     def task(
@@ -144,35 +125,8 @@ class TaskDecorators:
     @overload
     def task(self, function: Callable[P, R], /) -> TaskHandle[P, R]: ...
     @overload
-    def task(
-        self,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-        priority: int | str | None = None,
-        backoff: BackoffLike | None = None,
-        unique: bool | str | None = None,
-        unique_for: float | None = None,
-        expires: float | datetime | None = None,
-        run: Kind | None = None,
-    ) -> TaskDecorator: ...
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        *,
-        name: str | None = None,
-        queue: str | None = None,
-        max_retries: int | None = None,
-        timeout: float | None = None,
-        priority: int | str | None = None,
-        backoff: BackoffLike | None = None,
-        unique: bool | str | None = None,
-        unique_for: float | None = None,
-        expires: float | datetime | None = None,
-        run: Kind | None = None,
-    ) -> Any:
+    def task(self, **terms: Unpack[TaskTerms]) -> TaskDecorator: ...
+    def task(self, function: Callable[..., Any] | None = None, **terms: Unpack[TaskTerms]) -> Any:
         """Make a task of a function; the terms hold for all of its jobs.
 
         `async def` runs on the worker's loop, `def` in a thread, either in a child process with
@@ -180,23 +134,10 @@ class TaskDecorators:
         over the arguments (`"user-{user_id}"`). `timeout`, `unique_for` and `expires` are seconds.
         Raises InvalidTask or SettingsError.
         """
-        terms = check_terms(
-            {
-                "name": name,
-                "queue": queue,
-                "max_retries": max_retries,
-                "timeout": timeout,
-                "priority": priority,
-                "backoff": backoff,
-                "unique": unique,
-                "unique_for": unique_for,
-                "expires": expires,
-                "run": run,
-            }
-        )
+        checked = check_terms(terms)
         if function is not None:
-            return self._make_task(function, terms)
-        return functools.partial(self._make_task, terms=terms)
+            return self._make_task(function, checked)
+        return functools.partial(self._make_task, terms=checked)
 
     def register(self, cls: type[T]) -> type[T]:
         """Make a task of a class; its name is the class's unless `name=` says otherwise."""

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ from qdeck.backoff import DEFAULT_BACKOFF, Backoff
 from qdeck.errors import InvalidTask, UnknownTask
 from qdeck.job import Job
 from qdeck.payload import Payload
-from qdeck.terms import NO_OPTIONS, Options, check_seconds, make_options
+from qdeck.terms import NO_OPTIONS, Kind, Options, check_seconds, make_options
 
 __all__ = [
     "Call",
@@ -35,8 +35,6 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-
-Kind = Literal["async", "thread", "process"]
 
 _log = logging.getLogger("qdeck.task")
 _NO_ARGUMENTS: Final[tuple[Any, ...]] = ()

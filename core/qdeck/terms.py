@@ -1,6 +1,7 @@
 """On which terms a job is enqueued: when, where, how urgent, how often, and once only.
 
-Owns the frozen `Options` of one enqueue and the checks of each term, which tasks share.
+Owns the frozen `Options` of one enqueue, the names and types of all that may be said (of one
+enqueue `Wishes`, of a task `TaskTerms`), and the checks of each term, which both share.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from string import Formatter
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 import msgspec
 
-from qdeck.backoff import LONGEST_DELAY, as_backoff
+from qdeck.backoff import LONGEST_DELAY, BackoffLike, as_backoff
 from qdeck.errors import SettingsError
 from qdeck.job import parse_priority
 from qdeck.options import check_name
 
 __all__ = [
     "NO_OPTIONS",
+    "Kind",
     "Options",
+    "TaskTerms",
+    "Wishes",
     "check_aware",
     "check_expires",
     "check_metadata",
@@ -61,50 +65,54 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 NO_OPTIONS: Final = Options()
 
+#: Where a handler runs.
+Kind = Literal["async", "thread", "process"]
 
-def make_options(
-    base: Options = NO_OPTIONS,
-    *,
-    delay: float | None = None,
-    at: datetime | None = None,
-    queue: str | None = None,
-    priority: int | str | None = None,
-    expires: float | datetime | None = None,
-    unique: bool | str | None = None,
-    unique_for: float | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    max_retries: int | None = None,
-    timeout: float | None = None,
-) -> Options:
+
+class Wishes(TypedDict, total=False):
+    """What may be said of one enqueue, as keywords; None and absent say nothing (see `Options`)."""
+
+    delay: float | None
+    at: datetime | None
+    queue: str | None
+    priority: int | str | None
+    expires: float | datetime | None
+    unique: bool | str | None
+    unique_for: float | None
+    metadata: Mapping[str, Any] | None
+    max_retries: int | None
+    timeout: float | None
+
+
+class TaskTerms(TypedDict, total=False):
+    """What may be said of a task and holds for all of its jobs, as keywords; None says nothing."""
+
+    name: str | None
+    queue: str | None
+    max_retries: int | None
+    timeout: float | None
+    priority: int | str | None
+    backoff: BackoffLike | None
+    unique: bool | str | None
+    unique_for: float | None
+    expires: float | datetime | None
+    run: Kind | None
+
+
+def make_options(base: Options = NO_OPTIONS, /, **wishes: Unpack[Wishes]) -> Options:
     """Return `base` with the given options on top; None leaves what `base` says.
 
     Raises SettingsError naming the option, its value and what is allowed.
     """
-    changes: dict[str, Any] = {}
-    if delay is not None:
-        changes["delay"] = check_seconds("delay", delay)
+    changes = _checked("option", wishes, _OPTION_CHECKS)
+    if "delay" in changes and "at" in changes:
+        raise SettingsError(
+            f"delay {wishes['delay']!r} and at {wishes['at']} exclude each other; give one"
+        )
+    if "delay" in changes:
         changes["at"] = None
-    if at is not None:
-        if delay is not None:
-            raise SettingsError(f"delay {delay!r} and at {at} exclude each other; give one")
-        changes["at"] = check_aware("at", at)
+    elif "at" in changes:
         changes["delay"] = None
-    if queue is not None:
-        changes["queue"] = check_name("queue", queue)
-    if priority is not None:
-        changes["priority"] = parse_priority(priority)
-    if expires is not None:
-        changes["expires"] = check_expires(expires)
-    if unique is not None:
-        changes["unique"] = check_unique(unique)
-    if unique_for is not None:
-        changes["unique_for"] = check_seconds("unique_for", unique_for)
-    if metadata is not None:
-        changes["metadata"] = check_metadata(metadata)
-    if max_retries is not None:
-        changes["max_retries"] = check_retries(max_retries)
-    if timeout is not None:
-        changes["timeout"] = check_timeout(timeout)
     return msgspec.structs.replace(base, **changes) if changes else base
 
 
@@ -188,26 +196,22 @@ def check_metadata(value: object) -> dict[str, Any]:
     return metadata
 
 
-def check_terms(given: Mapping[str, Any]) -> dict[str, Any]:
+def check_terms(terms: TaskTerms) -> dict[str, Any]:
     """Return the terms that a task sets for all of its jobs, checked; None and absent ones are
     left out.
-
-    Knows `name, queue, max_retries, timeout, priority, backoff, unique, unique_for, expires, run`.
     """
-    checks: dict[str, Callable[[Any], Any]] = {
-        "name": lambda value: check_name("task", value),
-        "queue": lambda value: check_name("queue", value),
-        "max_retries": check_retries,
-        "timeout": check_timeout,
-        "priority": parse_priority,
-        "backoff": as_backoff,
-        "unique": check_unique,
-        "unique_for": lambda value: check_seconds("unique_for", value),
-        "expires": check_expires,
-        "run": _check_run,
-    }
+    return _checked("term", terms, _TERM_CHECKS)
+
+
+def _checked(
+    what: str, given: Mapping[str, Any], checks: Mapping[str, Callable[[Any], Any]]
+) -> dict[str, Any]:
+    """Return what is given and not None, checked, in the order of the checks."""
+    if not given.keys() <= checks.keys():
+        unknown = next(name for name in given if name not in checks)
+        raise TypeError(f"{what} {unknown!r} is not known; there are {', '.join(checks)}")
     return {
-        term: check(given[term]) for term, check in checks.items() if given.get(term) is not None
+        name: check(given[name]) for name, check in checks.items() if given.get(name) is not None
     }
 
 
@@ -234,3 +238,23 @@ def _check_run(value: object) -> str:
     if value in ("async", "thread", "process"):
         return str(value)
     raise SettingsError(f"run {value!r} is not known; use 'process', or leave it out")
+
+
+_OPTION_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "delay": lambda value: check_seconds("delay", value),
+    "at": lambda value: check_aware("at", value),
+    "queue": lambda value: check_name("queue", value),
+    "priority": parse_priority,
+    "expires": check_expires,
+    "unique": check_unique,
+    "unique_for": lambda value: check_seconds("unique_for", value),
+    "metadata": check_metadata,
+    "max_retries": check_retries,
+    "timeout": check_timeout,
+}
+_TERM_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "name": lambda value: check_name("task", value),
+    "backoff": as_backoff,
+    "run": _check_run,
+    **{term: _OPTION_CHECKS[term] for term in TaskTerms.__annotations__ if term in _OPTION_CHECKS},
+}

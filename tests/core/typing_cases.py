@@ -6,17 +6,25 @@ A line that has to be refused carries the code of its error. Nothing here is eve
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, assert_type
+from typing import Any, TypeVar, assert_type
 
 import qdeck
 from qdeck.handle import TaskDecorators, TaskHandle
 from qdeck.task import Call, Registry
+
+R = TypeVar("R")
 
 
 class Deck(TaskDecorators):
     """A deck without a server."""
 
     registry = Registry()
+
+    async def send(self, call: Call[R]) -> qdeck.Job[R]:
+        return self.send_sync(call)
+
+    def send_sync(self, call: Call[R]) -> qdeck.Job[R]:
+        return qdeck.Job(id="1", task=call.spec.name, queue="x", state=qdeck.State.PENDING)
 
 
 deck = Deck()
@@ -117,6 +125,9 @@ async def bad() -> None:
     send_email.options(delay=1).enqueue_sync(b"a", "hi")  # type: ignore[arg-type]
     send_email.options(delay="soon")  # type: ignore[arg-type]
     send_email.options(colour="red")  # type: ignore[call-arg]
+    Refund(1).options(colour="red")  # type: ignore[call-arg]
+    Refund(1).delay(1).options(delay="soon")  # type: ignore[arg-type]
+    TaskDecorators()  # type: ignore[abstract]
     await plain_async.enqueue("1")  # type: ignore[arg-type]
     await async_with_context.enqueue("1")  # type: ignore[arg-type]
     await resize.enqueue()  # type: ignore[call-arg]

@@ -5,6 +5,7 @@ view's content.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta, tzinfo
 from time import monotonic
@@ -206,21 +207,21 @@ class Shell(DeltaMixin, TerminalMixin):
         self.call_after_refresh(self.changed)
         self.show_header()
 
+    @abstractmethod
     def show_header(self) -> None:
         """Draw the header and the tabs again, where they changed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def changed(self) -> None:
         """Draw the footer soon, since what the keys mean may have changed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place_cursor(self) -> None:
         """Put the terminal's own cursor on the selected row, where it is shown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def use(self, row: Row, *, typed: bool = False) -> None:
         """Carry out a row of the table."""
-        raise NotImplementedError
 
     def poll(self) -> None:
         """Read again now."""

@@ -4,6 +4,7 @@ again.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -64,9 +65,9 @@ class Canvas(Widget):
         """The app, as far as drawing is concerned."""
         return cast("Look", self.app)
 
+    @abstractmethod
     def draw(self, width: int, height: int) -> Sequence[Line]:
         """Return the lines to show; fewer than `height` are filled up with empty ones."""
-        raise NotImplementedError
 
     def redraw(self) -> None:
         """Draw again and repaint what changed."""

@@ -4,6 +4,7 @@ data is.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from qdeck_tui.format import cut, prose, width, wrap
@@ -59,9 +60,9 @@ class Pane(Canvas):
                          plain=self.look.plain, style="bad")  # fmt: skip
         return [title, *self.body(width, height - 1)]
 
+    @abstractmethod
     def body(self, width: int, height: int) -> Sequence[Line]:
         """Return the lines below the title."""
-        raise NotImplementedError
 
     def hint(self, width: int) -> list[Line]:
         """Return why the pane is empty and which key helps."""
