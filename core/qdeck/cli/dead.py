@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import IO
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
 
 import click
 import msgspec
@@ -29,6 +31,52 @@ GROUP = click.option("--group", metavar="FINGERPRINT", help="Only this error gro
 WHERE = click.option("--where", "query", default="", help="Only jobs that match this query.")
 ALL = click.option("--all", "everything", is_flag=True, help="All dead jobs (of --queue).")
 _STEP = 200
+Run = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead jobs a word is about: ids, or one description."""
+
+    ids: tuple[str, ...]
+    queue: str | None
+    group: str | None
+    query: str
+    everything: bool
+
+    @property
+    def wanted(self) -> int:
+        """How many jobs were asked for by id; 0 for a description."""
+        return len(set(self.ids))
+
+    async def jobs(self, door: Door) -> Sequence[JobRef] | Selection:
+        """Return the jobs; raises click.UsageError unless ids or one description are given."""
+        if bool(self.ids) == bool(self.group or self.query or self.everything):
+            raise click.UsageError("give ids, or one of --group, --where and --all")
+        if self.ids:
+            return await references(door, self.ids)
+        queue = self.queue
+        if self.group and queue is None:
+            queue = await _queue_of(door, self.group)
+        return Selection("dead", queue, fingerprint=self.group, query=self.query)
+
+
+def chosen_options(function: Run) -> Run:
+    """Add ids and `--queue --group --where --all`, which a bulk word gets as one `choice`."""
+
+    @functools.wraps(function)
+    def command(
+        ids: tuple[str, ...],
+        queue: str | None,
+        group: str | None,
+        query: str,
+        everything: bool,
+        **words: Any,
+    ) -> Any:
+        return function(choice=Choice(ids, queue, group, query, everything), **words)
+
+    ids = click.argument("ids", metavar="[ID]...", nargs=-1)
+    return ids(QUEUE(GROUP(WHERE(ALL(command)))))
 
 
 @click.group()
@@ -80,55 +128,27 @@ async def groups(door: Door, queue: str | None, limit: int, offset: int, as_json
 
 
 @dead.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@QUEUE
-@GROUP
-@WHERE
-@ALL
+@chosen_options
 @write_options
 @with_door
-async def retry(
-    door: Door,
-    ids: Sequence[str],
-    queue: str | None,
-    group: str | None,
-    query: str,
-    everything: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+async def retry(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
     """Give dead jobs another round of runs: by id, by --group, by --where, or --all."""
-    chosen, wanted = await _chosen(door, ids, queue, group, query, everything)
-    draft = await door.admin.retry(chosen)
+    draft = await door.admin.retry(await choice.jobs(door))
     if draft.total > 1 and not dry_run:
         await _ask(door, draft, f"Retry {draft.total} dead jobs?", yes)
-    await run_draft(door, draft, wanted, dry_run)
+    await run_draft(door, draft, choice.wanted, dry_run)
 
 
 @dead.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1)
-@QUEUE
-@GROUP
-@WHERE
-@ALL
+@chosen_options
 @write_options
 @with_door
-async def delete(
-    door: Door,
-    ids: Sequence[str],
-    queue: str | None,
-    group: str | None,
-    query: str,
-    everything: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+async def delete(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
     """Delete dead jobs for good: by id, by --group, by --where, or --all."""
-    chosen, wanted = await _chosen(door, ids, queue, group, query, everything)
-    draft = await door.admin.delete(chosen)
+    draft = await door.admin.delete(await choice.jobs(door))
     if draft.total and not dry_run:
         await _ask(door, draft, f"Delete {draft.total} dead jobs for good?", yes)
-    await run_draft(door, draft, wanted, dry_run)
+    await run_draft(door, draft, choice.wanted, dry_run)
 
 
 @dead.command()
@@ -154,26 +174,6 @@ async def export(door: Door, queue: str | None, query: str, output: IO[str], as_
         offset += len(page.rows)
         if not page.rows:
             return
-
-
-async def _chosen(
-    door: Door,
-    ids: Sequence[str],
-    queue: str | None,
-    group: str | None,
-    query: str,
-    everything: bool,
-) -> tuple[Sequence[JobRef] | Selection, int]:
-    """Return what a bulk word is about, and how many ids were given (0: a description)."""
-    described = bool(group or query or everything)
-    if bool(ids) == described:
-        raise click.UsageError("give ids, or one of --group, --where and --all")
-    if ids:
-        refs = await references(door, ids)
-        return refs, len(refs)
-    if group and queue is None:
-        queue = await _queue_of(door, group)
-    return Selection("dead", queue, fingerprint=group, query=query), 0
 
 
 async def _queue_of(door: Door, fingerprint: str) -> str:
