@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tests.tui.twin_insight import TwinInsight
+
 from qdeck.admin import (
     Action,
     Denied,
@@ -47,7 +49,7 @@ START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
 
 
 @dataclass
-class Twin:
+class Twin(TwinInsight):
     """Jobs in a dict. `failing` names methods that raise, `pause_s` is how long each call takes."""
 
     label: str = "twin memory shop"
