@@ -51,7 +51,7 @@ SUFFIXES: Final = {
 class QueueKeys:
     """The names of one queue; attributes are the fixed keys, methods the rest."""
 
-    __slots__ = (*FIXED, "queue", "tag")
+    __slots__ = (*FIXED, "_lists", "queue", "tag")
 
     ready: str
     scheduled: str
@@ -73,6 +73,14 @@ class QueueKeys:
         self.tag = f"{{{prefix}:{queue}}}:"
         for name in FIXED:
             setattr(self, name, self.tag + name)
+        self._lists: dict[str, tuple[str, ...]] = {}
+
+    def of(self, names: str) -> tuple[str, ...]:
+        """Return the fixed keys of some names (joined by spaces), made once for each such text."""
+        made = self._lists.get(names)
+        if made is None:
+            made = self._lists[names] = tuple(getattr(self, name) for name in names.split())
+        return made
 
     def job(self, job_id: str) -> str:
         """Return what enqueue wrote (string)."""

@@ -29,6 +29,14 @@ BATCH: Final = 200
 _LOG_LINES: Final = 2000
 _LOG_BYTES: Final = 1024 * 1024
 
+# What the larger scripts take as KEYS, in the order of their headers.
+_ENQUEUE: Final = "ready scheduled retrying lease meta totals tasks wake"
+_TEND: Final = "ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs"
+_EVERY_STATE: Final = (
+    "ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs"
+)
+_TRIM: Final = "completed cancelled dead errors meta tasks logs"
+
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A job that this worker now runs: `attempt` counts from 1 within this round of runs."""
@@ -72,37 +80,17 @@ class Step:
 
 def enqueue(keys: QueueKeys, max_size: int, entries: Sequence[str | bytes]) -> Command:
     """Create jobs; `entries` are id and body in turn, at most `CHUNK` jobs."""
-    k = keys
-    return Command(
-        script("enqueue"),
-        (k.ready, k.scheduled, k.retrying, k.lease, k.meta, k.totals, k.tasks, k.wake),
-        (k.tag, max_size, *entries),
-    )
+    return Command(script("enqueue"), keys.of(_ENQUEUE), (keys.tag, max_size, *entries))
 
 
 def work(
     keys: QueueKeys, worker: str, counter: int, want: int, lease: float, settles: list[Settle]
 ) -> Command:
     """Settle runs and claim up to `want` jobs with a lease of so many seconds."""
-    k = keys
     return Command(
         script("work"),
-        (
-            k.ready,
-            k.scheduled,
-            k.retrying,
-            k.lease,
-            k.completed,
-            k.cancelled,
-            k.dead,
-            k.errors,
-            k.meta,
-            k.totals,
-            k.tasks,
-            k.wake,
-            k.logs,
-        ),
-        (k.tag, worker, counter, want, int(lease * 1000), encode_settles(settles)),
+        keys.of(_EVERY_STATE),
+        (keys.tag, worker, counter, want, int(lease * 1000), encode_settles(settles)),
     )
 
 
@@ -123,24 +111,8 @@ def _seconds(ms: int) -> float | None:
 
 def tend(keys: QueueKeys, lease: float, retries: int) -> Command:
     """Promote due jobs, return lost ones, unpark resumed ones."""
-    k = keys
     return Command(
-        script("tend"),
-        (
-            k.ready,
-            k.scheduled,
-            k.retrying,
-            k.lease,
-            k.cancelled,
-            k.dead,
-            k.errors,
-            k.meta,
-            k.totals,
-            k.tasks,
-            k.wake,
-            k.logs,
-        ),
-        (k.tag, int(lease * 1000), BATCH // 2, retries),
+        script("tend"), keys.of(_TEND), (keys.tag, int(lease * 1000), BATCH // 2, retries)
     )
 
 
@@ -196,26 +168,11 @@ def _move(
     ids: Sequence[str],
     states: AbstractSet[str],
 ) -> Command:
-    k = keys
     allowed = " ".join(sorted(states))
     return Command(
         script("move"),
-        (
-            k.ready,
-            k.scheduled,
-            k.retrying,
-            k.lease,
-            k.completed,
-            k.cancelled,
-            k.dead,
-            k.errors,
-            k.meta,
-            k.totals,
-            k.tasks,
-            k.wake,
-            k.logs,
-        ),
-        (k.tag, verb, actor, allowed, operation, most, *ids),
+        keys.of(_EVERY_STATE),
+        (keys.tag, verb, actor, allowed, operation, most, *ids),
     )
 
 
@@ -275,13 +232,13 @@ def limit(keys: QueueKeys, most: int | None, rate: float | None) -> Command:
 
 def trim(keys: QueueKeys, settings: Settings) -> Command:
     """Delete finished jobs beyond their retention; the answer is [jobs, logs] deleted."""
-    k, s = keys, settings
+    s = settings
     completed, dead = int(s.keep_completed * 1000), int(s.keep_dead * 1000)
     return Command(
         script("trim"),
-        (k.completed, k.cancelled, k.dead, k.errors, k.meta, k.tasks, k.logs),
+        keys.of(_TRIM),
         (
-            k.tag,
+            keys.tag,
             200,
             completed,
             s.keep_completed_max,
