@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 import os
 import re
 import tomllib
@@ -36,6 +37,10 @@ _REDIS = ("redis", "unix", "sentinel", "cluster")
 _PARTS = ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DATABASE")
 _USER_ONLY = ("theme", "zone", "keys", "profiles")
 _TABLES = ("limits", "check")
+
+_log = logging.getLogger("qdeck.settings")
+#: Variables that this process has warned of; it says each once, however many decks it makes.
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class _Layers:
             variable = f"QUEUE_{name.upper()}"
             if environ.get(variable):
                 row[name] = (environ[variable], variable, variable)
+        _warn_unknown(environ)
         if environ.get("REDIS_URL"):
             row["url"] = (environ["REDIS_URL"], "REDIS_URL", "REDIS_URL")
         else:
@@ -288,6 +294,20 @@ def _check_parts(parts: Mapping[str, str]) -> None:
         text = parts.get(name)
         if text is not None and not (text.isascii() and text.isdigit() and int(text) <= top):
             raise SettingsError(f"{name} = {text!r} must be a whole number from 0 to {top}")
+
+
+def _warn_unknown(environ: Mapping[str, str]) -> None:
+    """Warn of QUEUE_ variables without an effect: one may be misspelled, or another program's."""
+    for variable in environ:
+        name = variable.removeprefix("QUEUE_").lower()
+        if not variable.startswith("QUEUE_") or name in OPTIONS or variable in _warned:
+            continue
+        _warned.add(variable)
+        near = difflib.get_close_matches(name, OPTIONS, 1)
+        hint = "`qdeck config` lists those that have one"
+        if near:
+            hint = f"did you mean QUEUE_{near[0].upper()}?"
+        _log.warning("environment variable %s has no effect; %s", variable, hint)
 
 
 def _compose(parts: Mapping[str, str]) -> str:

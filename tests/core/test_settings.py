@@ -151,6 +151,19 @@ def test_a_broken_file_is_told_with_its_line(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_an_unknown_variable_is_told_once_with_the_nearest_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    environ = {"QUEUE_MAX_CONCURENT": "3", "QUEUE_QUITE_ANOTHER_APP": "x", "QUEUE_GRACE": "5"}
+    assert load(tmp_path, environ).grace == 5
+    load(tmp_path, environ)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == (
+        "environment variable QUEUE_MAX_CONCURENT has no effect; did you mean QUEUE_MAX_CONCURRENT?"
+    )
+    assert second.startswith("environment variable QUEUE_QUITE_ANOTHER_APP has no effect; `qdeck")
+
+
 def test_an_unknown_argument_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="unknown argument 'prefx'; did you mean 'prefix'"):
         load(tmp_path, prefx="a")
