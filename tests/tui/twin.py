@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from tests.tui.twin_insight import TwinInsight
+from tests.tui.twin_schedules import TwinSchedules
 
 from qdeck.admin import (
     Action,
@@ -49,7 +50,7 @@ START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
 
 
 @dataclass
-class Twin(TwinInsight):
+class Twin(TwinInsight, TwinSchedules):
     """Jobs in a dict. `failing` names methods that raise, `pause_s` is how long each call takes."""
 
     label: str = "twin memory shop"
