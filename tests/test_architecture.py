@@ -35,6 +35,7 @@ ENGINE_ORDER = in_order("""
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
     task terms payload context query record keys job settings address options backoff stats
+    cron cronfield zone
     ending lifeline admin errors __init__
 """)
 

@@ -120,7 +120,14 @@ class InvalidQuery(QdeckError):
 
 
 class InvalidCron(QdeckError):
-    """A cron expression that does not parse, or that never fires; the message names the field."""
+    """A cron expression that does not parse, or that never fires; the message names the field.
+
+    `field` is its name, from `second` to `weekday`; "" when the whole is meant.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class RevisionConflict(QdeckError):
