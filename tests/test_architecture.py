@@ -27,8 +27,8 @@ ENGINE_ORDER = in_order("""
     __main__ cli
     demo
     worker heart presence runs reports upkeep execute processes child wait line
-    operator status verdict pages tasktable overview scan detail bulk groups listing glimpse crew
-    reader rights
+    operator bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
+    glimpse crew reader rights
     operation app deck inquiry testing inline invoke handle classtask signature
     lookup producer link logs queue outcome
     scripts

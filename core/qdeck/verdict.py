@@ -6,16 +6,17 @@ is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from qdeck.admin import Failure, QueueRow, ServerInfo, Verdict, VerdictWord, WorkerRow
 from qdeck.overview import MINUTES, Facts
+from qdeck.phrase import jobs, since_when, some, span
 from qdeck.stats import NOTHING, SPAN, Tally, failure_share
 
-__all__ = ["OLD_S", "judge"]
+__all__ = ["OLD_S", "failing", "judge"]
 
 #: Age of the oldest pending job (s) from which a queue is late.
 OLD_S: Final = 300.0
@@ -69,10 +70,10 @@ def _of_workers(workers: Sequence[WorkerRow], now: datetime) -> Iterable[Cause]:
         name = f"worker {worker.host or '?'}:{worker.pid or worker.id}"
         age = worker.beat_age_s
         if worker.state == "lost" and worker.holds and age is not None:
-            held = _jobs(len(worker.holds))
+            held = jobs(len(worker.holds))
             yield Cause(
                 "DEGRADED" if age < 3600 else "WATCH",
-                f"{name} lost {_span(age)} ago, held {held}",
+                f"{name} lost {span(age)} ago, held {held}",
                 now - timedelta(seconds=age),
                 len(worker.holds),
             )
@@ -88,14 +89,14 @@ def _of_service(queues: Sequence[QueueRow], workers: Sequence[WorkerRow]) -> Ite
     if waiting and not claiming:
         total = sum(queue.pending or 0 for queue in waiting)
         said = "no worker runs" if not alive else "all workers are quiet or stopping"
-        names = _names([queue.name for queue in waiting])
-        yield Cause("DOWN", f"{said}; {_jobs(total)} pending in {names}", None, total)
+        names = some([queue.name for queue in waiting])
+        yield Cause("DOWN", f"{said}; {jobs(total)} pending in {names}", None, total)
         return
     for queue in waiting:
         if queue.name not in served:
             total = queue.pending or 0
             yield Cause(
-                "DEGRADED", f"no worker serves {queue.name}; {_jobs(total)} pending", None, total
+                "DEGRADED", f"no worker serves {queue.name}; {jobs(total)} pending", None, total
             )
 
 
@@ -105,7 +106,8 @@ def _of_queue(queue: QueueRow, facts: Facts, now: datetime) -> Iterable[Cause]:
         since = queue.paused.since
         yield Cause(
             "WATCH",
-            f"{queue.name} is paused by {queue.paused.by}{_at(since)}; {_jobs(pending)} pending",
+            f"{queue.name} is paused by {queue.paused.by}{since_when(since)}; "
+            f"{jobs(pending)} pending",
             since,
             pending,
         )
@@ -114,18 +116,28 @@ def _of_queue(queue: QueueRow, facts: Facts, now: datetime) -> Iterable[Cause]:
         if age > OLD_S:
             yield Cause(
                 "DEGRADED",
-                f"{queue.name}: oldest pending job waits {_span(age)} (limit {_span(OLD_S)})",
+                f"{queue.name}: oldest pending job waits {span(age)} (limit {span(OLD_S)})",
                 now - timedelta(seconds=age - OLD_S),
                 age,
             )
     if queue.held and queue.paused is None:
-        tasks = _names(facts.paused)
-        yield Cause("WATCH", f"{queue.name}: {_jobs(queue.held)} held, {tasks} paused", None, 0.0)
+        tasks = some(facts.paused)
+        yield Cause("WATCH", f"{queue.name}: {jobs(queue.held)} held, {tasks} paused", None, 0.0)
 
 
 def _of_tasks(
     queue: str, tasks: Sequence[str], minutes: dict[int, Tally], last: int
 ) -> Iterable[Cause]:
+    for task, share, since in failing(tasks, minutes, last):
+        word: VerdictWord = "DEGRADED" if share >= 0.5 else "WATCH"
+        text = f"{queue}: {share:.0%} of {task} fail{since_when(since)}"
+        yield Cause(word, text, since, 100 * share)
+
+
+def failing(
+    tasks: Sequence[str], minutes: Mapping[int, Tally], last: int
+) -> Iterable[tuple[str, float, datetime]]:
+    """Yield the tasks of which a fifth or more fails now: name, share, and since which minute."""
     recent = [minutes.get(last - i, NOTHING) for i in range(SPAN)]
     for task in tasks:
         share = failure_share(recent, task, _LEAST_RUNS)
@@ -138,9 +150,7 @@ def _of_tasks(
                 break
             if before is not None:
                 first = minute
-        since = datetime.fromtimestamp(first * 60, UTC)
-        word: VerdictWord = "DEGRADED" if share >= 0.5 else "WATCH"
-        yield Cause(word, f"{queue}: {share:.0%} of {task} fail{_at(since)}", since, 100 * share)
+        yield task, share, datetime.fromtimestamp(first * 60, UTC)
 
 
 def _of_dead(queue: str, minutes: dict[int, Tally], last: int) -> Iterable[Cause]:
@@ -150,23 +160,3 @@ def _of_dead(queue: str, minutes: dict[int, Tally], last: int) -> Iterable[Cause
         back = died[-1] + 1
         yield Cause("WATCH", f"{queue}: dead +{total:,} in {back}m",
                     datetime.fromtimestamp((last - died[-1]) * 60, UTC), total)  # fmt: skip
-
-
-def _at(since: datetime | None) -> str:
-    return f" since {since:%H:%M} UTC" if since is not None else ""
-
-
-def _jobs(number: int) -> str:
-    return f"{number:,} job" if number == 1 else f"{number:,} jobs"
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
-def _span(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)}{unit}"
-    return f"{int(seconds)}s"
