@@ -95,3 +95,16 @@ class Program:
         assert done.stderr.startswith("qdeck: ")
         assert done.stderr.count("\n") == 1, done.stderr
         return done.stderr
+
+    def enqueue(self, *words: str) -> str:
+        """Enqueue a job and return its id."""
+        job_id: str = self.json("enqueue", *words)["id"]
+        return job_id
+
+    def work(self) -> None:
+        """Run all that is due."""
+        self.run("worker", "app.py", "--burst")
+
+    def alive(self) -> list[dict[str, Any]]:
+        """Return the workers that are not lost."""
+        return [row for row in self.json("workers") if row["state"] != "lost"]

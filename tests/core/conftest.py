@@ -1,10 +1,14 @@
-"""A deck on the shared Valkey, whose jobs are each in exactly one set when the test is over."""
+"""A deck on the shared Valkey, whose jobs are each in exactly one set when the test is over, and
+the program on the same server.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
+from tests.commands import APP, Program
 from tests.core.serving import check_sets, new_deck
 from tests.servers import Server
 
@@ -30,3 +34,10 @@ async def healthy(deck: Deck) -> Callable[[], Awaitable[None]]:
         assert await deck.result((await ping.enqueue()).id, timeout=30) == "pong"
 
     return check
+
+
+@pytest.fixture
+def qdeck(tmp_path: Path, valkey: Server, prefix: str) -> Program:
+    """The program in a folder with an app of a user."""
+    (tmp_path / "app.py").write_text(APP)
+    return Program(tmp_path, {"REDIS_URL": valkey.url, "QUEUE_PREFIX": prefix})
