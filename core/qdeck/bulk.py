@@ -25,11 +25,12 @@ __all__ = [
     "LIFE",
     "Frozen",
     "advance",
-    "discard",
+    "forget",
     "freeze_hits",
     "freeze_refs",
     "freeze_sources",
     "list_operations",
+    "read_operation",
     "start",
 ]
 
@@ -159,7 +160,7 @@ async def start(reader: Reader, draft: Draft, actor: str) -> Operation:
     for queue in queues:
         keys = queue_keys(reader.deck.settings.prefix, queue)
         await reader.run(verbs.start(keys, operation, actor))
-    return await _operation(reader, draft.id)
+    return await read_operation(reader, draft.id)
 
 
 async def advance(reader: Reader, operation_id: str) -> Operation:
@@ -181,10 +182,10 @@ async def advance(reader: Reader, operation_id: str) -> Operation:
             if fields["state"] == b"running" and text(fields["verb"]) in ACTIONS
         )
     )
-    return await _operation(reader, operation_id)
+    return await read_operation(reader, operation_id)
 
 
-async def discard(reader: Reader, draft_id: str) -> None:
+async def forget(reader: Reader, draft_id: str) -> None:
     """Forget a draft; what was started stays."""
     operation, queues = _split(draft_id)
     found = await _read(reader, operation, queues)
@@ -222,7 +223,8 @@ async def list_operations(reader: Reader, queues: Sequence[str]) -> tuple[Operat
     return tuple(sorted(merged, key=lambda each: each.id, reverse=True))
 
 
-async def _operation(reader: Reader, name: str) -> Operation:
+async def read_operation(reader: Reader, name: str) -> Operation:
+    """Return an operation as it is now; raises Denied where it is not on record."""
     operation, queues = _split(name)
     found = await _read(reader, operation, queues)
     if not found:

@@ -7,26 +7,21 @@ needs `EVAL`, none reads a whole set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping
 
-from qdeck import bulk, detail
+from qdeck import detail
 from qdeck import queue as verbs
 from qdeck.admin import (
     Action,
     Denied,
-    Draft,
     ErrorGroup,
     ErrorGroups,
     JobDetail,
     JobRef,
     LogChunk,
-    Operation,
     Outcome,
     Page,
     Permission,
-    Selection,
-    Skipped,
     Snapshot,
     StateName,
     Target,
@@ -34,16 +29,15 @@ from qdeck.admin import (
     Window,
     WorkerRow,
 )
+from qdeck.bulkdesk import BulkDesk
 from qdeck.crew import read_workers, whoami
 from qdeck.deck import Deck
 from qdeck.errors import SettingsError
 from qdeck.groups import read_groups
-from qdeck.job import MOVES, State
 from qdeck.keys import QueueKeys
 from qdeck.listing import Source
 from qdeck.overview import Overview
 from qdeck.pages import Pages
-from qdeck.queue import BATCH
 from qdeck.reader import Reader, count, text
 from qdeck.rights import READ_ONLY, permissions
 from qdeck.status import Status
@@ -51,16 +45,8 @@ from qdeck.tasktable import read_tasks
 
 __all__ = ["Operator"]
 
-_WORDS: Final = {"cancel": "cancelled", "run_now": "made pending"}
-_PAST: Final = {"retry": "retried", "delete": "deleted"}
-_REASONS: Final = {
-    "finished": "it has finished already",
-    "unique": "another job holds its unique key",
-    "unreadable": "its record is not readable",
-}
 
-
-class Operator:
+class Operator(BulkDesk):
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:
@@ -140,10 +126,6 @@ class Operator:
         """Return the workers that are alive or were within the last 24 h, lost ones first."""
         return await read_workers(self.reader)
 
-    async def operations(self) -> tuple[Operation, ...]:
-        """Return the bulk operations on record, newest first."""
-        return await bulk.list_operations(self.reader, await self._names(None))
-
     def actions(self, target: Target) -> Mapping[Action, Permission]:
         """Return the actions that make sense on a target, each allowed or denied, and why."""
         return permissions(target, self._read_only)
@@ -157,40 +139,6 @@ class Operator:
     async def resume(self, queue: str, task: str | None = None) -> Outcome:
         """Take a pause back."""
         return await self._pause(queue, task, False)
-
-    async def cancel(self, refs: Sequence[JobRef]) -> Outcome:
-        """Cancel unfinished jobs; a running one is asked to stop."""
-        return await self._move("cancel", refs)
-
-    async def run_now(self, refs: Sequence[JobRef]) -> Outcome:
-        """Make scheduled or retrying jobs pending at once."""
-        return await self._move("run_now", refs)
-
-    async def retry(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze dead or cancelled jobs for another round of runs."""
-        return await self._freeze("retry", what)
-
-    async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze jobs that are not running for deletion with their records."""
-        return await self._freeze("delete", what)
-
-    async def start(self, draft: Draft) -> Operation:
-        """Start a draft; raises Denied where it has expired."""
-        self._write(f"start of {draft.verb}")
-        return await bulk.start(self.reader, draft, self._actor)
-
-    async def advance(self, operation_id: str, queue: str) -> Operation:
-        """Do one bounded step of a started operation and return how far it is.
-
-        The id names its queues; `queue` is only for show.
-        """
-        self._write("advance")
-        return await bulk.advance(self.reader, operation_id)
-
-    async def discard(self, draft: Draft) -> None:
-        """Forget a draft that nothing has started."""
-        self._write("discard")
-        await bulk.discard(self.reader, draft.id)
 
     async def quiet(self, worker: str) -> Outcome:
         """Ask a worker to claim nothing more."""
@@ -252,49 +200,6 @@ class Operator:
         done, was = ("paused", "paused") if on else ("resumed", "not paused")
         return Outcome(f"{done} {name}" if changed else f"{name} was {was} already", int(changed))
 
-    async def _move(self, verb: str, refs: Sequence[JobRef]) -> Outcome:
-        self._write(verb.replace("_", " "))
-        queues: dict[str, list[str]] = {}
-        for ref in dict.fromkeys(refs):
-            queues.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
-        done, requested, skipped = 0, 0, []
-        for queue, ids in queues.items():
-            for i in range(0, len(ids), BATCH):
-                command = verbs.move(self._keys(queue), verb, self._actor, ids[i : i + BATCH])
-                moved = verbs.read_moved(await self.reader.run(command))
-                asked = [each for each in moved if each.outcome == "requested"]
-                await self.reader.read(
-                    [
-                        ("RPUSH", self._deck.shared.control(each.owner), f"cancel {each.id}")
-                        for each in asked
-                        if each.owner
-                    ]
-                )
-                requested += len(asked)
-                for each in moved:
-                    if each.outcome in ("cancelled", "pending"):
-                        done += 1
-                    elif each.outcome != "requested":
-                        skipped.append(Skipped(JobRef(each.id, queue), _why(each)))
-        parts = [f"{_WORDS[verb]} {_jobs(done)}"] if done or not requested else []
-        if requested:
-            parts.append(f"asked {_jobs(requested)} to stop")
-        return Outcome(", ".join(parts), done + requested, tuple(skipped))
-
-    async def _freeze(self, verb: Action, what: Sequence[JobRef] | Selection) -> Draft:
-        self._write(verb)
-        frozen = bulk.Frozen(self.reader, verb, self._actor)
-        if isinstance(what, Selection):
-            if State(what.state) not in MOVES[verb][0]:
-                raise Denied(f"{verb} refused: {what.state} jobs cannot be {_PAST[verb]}")
-            queues = await self._names(what.queue)
-            await self._pages.freeze(frozen, queues, what)
-        else:
-            for ref in what:
-                self._keys(ref.queue)
-            await bulk.freeze_refs(frozen, what)
-        return await frozen.draft(await self._pages.rows(frozen.samples))
-
     async def _command(self, worker: str, word: str, said: str) -> Outcome:
         self._write(word)
         shared = self._deck.shared
@@ -305,14 +210,3 @@ class Operator:
         commands: list[tuple[str | int, ...]] = [("RPUSH", key, word), ("EXPIRE", key, 86400)]
         self.reader.refuse(await self.reader.read(commands))
         return Outcome(said.format(worker), 1)
-
-
-def _jobs(number: int) -> str:
-    return f"{number:,} job" if number == 1 else f"{number:,} jobs"
-
-
-def _why(moved: verbs.Moved) -> str:
-    """Return why a verb left a job alone."""
-    if not moved.state:
-        return "there is no record of it"
-    return _REASONS.get(moved.outcome, f"it is {moved.state}")

@@ -140,12 +140,12 @@ async def test_a_query_freezes_what_it_matches(valkey: Server, prefix: str) -> N
             await desk.operator.delete(Selection("pending", None, None, "colour:red"))
 
 
-async def test_a_discarded_draft_leaves_nothing(valkey: Server, prefix: str) -> None:
+async def test_a_forgotten_draft_leaves_nothing(valkey: Server, prefix: str) -> None:
     async with Desk(valkey.url, prefix) as desk:
         dead = await desk.fail(len(await desk.put(1)))
         before = set(await desk.call("KEYS", f"{{{prefix}:q}}*"))
         draft = await desk.operator.retry(Selection("dead"))
-        await desk.operator.discard(draft)
+        await desk.operator.forget(draft)
         assert set(await desk.call("KEYS", f"{{{prefix}:q}}*")) == before
         with pytest.raises(Denied):
             await desk.operator.start(draft)
@@ -173,7 +173,7 @@ async def test_nothing_to_do_is_a_draft_of_none(valkey: Server, prefix: str) -> 
         assert (draft.total, draft.samples) == (0, ())
         operation = await desk.operator.start(draft)
         assert (operation.state, operation.total) == ("done", 0)
-        await desk.operator.discard(draft)
+        await desk.operator.forget(draft)
 
 
 async def test_running_jobs_cannot_be_selected_for_deletion(valkey: Server, prefix: str) -> None:
@@ -273,7 +273,7 @@ WRITES: dict[str, Write] = {
     "delete": lambda door: door.delete([JobRef("x", "q")]),
     "start": lambda door: door.start(Draft("x q", "retry", 1)),
     "advance": lambda door: door.advance("x q", "q"),
-    "discard": lambda door: door.discard(Draft("x q", "retry", 1)),
+    "forget": lambda door: door.forget(Draft("x q", "retry", 1)),
     "quiet": lambda door: door.quiet("w1"),
     "unquiet": lambda door: door.unquiet("w1"),
     "stop": lambda door: door.stop("w1"),

@@ -7,17 +7,18 @@ jobs on each call, and one of its parts may fail. The console has to live with a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from tests.tui.twin_bulk import TwinBulk
 from tests.tui.twin_insight import TwinInsight
+from tests.tui.twin_records import TwinRecords
 from tests.tui.twin_schedules import TwinSchedules
 
 from qdeck.admin import (
     Action,
     Denied,
-    Draft,
     ErrorDetail,
     ErrorGroup,
     ErrorGroups,
@@ -26,14 +27,12 @@ from qdeck.admin import (
     JobRow,
     LogChunk,
     LogLine,
-    Operation,
     Outcome,
     Page,
     Permission,
     QueueRow,
     Selection,
     ServerInfo,
-    Skipped,
     Snapshot,
     StateName,
     Target,
@@ -50,7 +49,7 @@ START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
 
 
 @dataclass
-class Twin(TwinInsight, TwinSchedules):
+class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
     """Jobs in a dict. `failing` names methods that raise, `pause_s` is how long each call takes."""
 
     label: str = "twin memory shop"
@@ -58,16 +57,12 @@ class Twin(TwinInsight, TwinSchedules):
     read_only: bool = False
     pause_s: float = 0.0
     failing: set[str] = field(default_factory=set)
-    records: dict[str, JobRow] = field(default_factory=dict)
     details: dict[str, JobDetail] = field(default_factory=dict)
     logs: dict[str, list[LogLine]] = field(default_factory=dict)
     crew: dict[str, WorkerRow] = field(default_factory=dict)
-    started: dict[str, Operation] = field(default_factory=dict)
-    drafts: dict[str, tuple[Draft, list[str]]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     now: datetime = START
     closed: bool = False
-    scanned: int = 0
 
     async def _call(self, name: str) -> None:
         self.calls.append(name)
@@ -166,6 +161,17 @@ class Twin(TwinInsight, TwinSchedules):
         found.sort(key=lambda group: -(group.count or 0))
         return ErrorGroups(tuple(found), len(dead), self.scanned >= len(dead))
 
+    @property
+    def _who(self) -> str:
+        return self.actor
+
+    def chosen(self, what: Selection) -> list[JobRow]:
+        """Return the jobs that a selection describes."""
+        rows = self.of(what.state, what.queue)
+        if what.fingerprint is not None:
+            rows = self._members(what.queue, what.fingerprint)
+        return [job for job in rows if all(word in job.args for word in what.query.split())]
+
     def _members(self, queue: str | None, mark: str) -> list[JobRow]:
         return [job for job in self.of("dead", queue) if _print_of(job) == mark]
 
@@ -217,11 +223,6 @@ class Twin(TwinInsight, TwinSchedules):
         await self._call("workers")
         return tuple(self.crew.values())
 
-    async def operations(self) -> tuple[Operation, ...]:
-        """Return what was started."""
-        await self._call("operations")
-        return tuple(self.started.values())
-
     def actions(self, target: Target) -> Mapping[Action, Permission]:
         """Return what may be done: nothing with queues and tasks, since nothing can be paused."""
         yes = Permission(not self.read_only, "the server is read-only" if self.read_only else "")
@@ -253,91 +254,6 @@ class Twin(TwinInsight, TwinSchedules):
     async def resume(self, queue: str, task: str | None = None) -> Outcome:
         """Refuse."""
         raise Denied("resume is unknown here")
-
-    def _move(
-        self, refs: Sequence[JobRef], states: tuple[StateName, ...], to: StateName
-    ) -> Outcome:
-        moved, left = 0, []
-        for ref in refs:
-            row = self.records.get(ref.id)
-            if row is None or row.state not in states:
-                left.append(Skipped(ref, "it is in another state"))
-            else:
-                self.records[ref.id] = replace(row, state=to, error="")
-                moved += 1
-        return Outcome(f"{moved} now {to}", moved, tuple(left))
-
-    async def cancel(self, refs: Sequence[JobRef]) -> Outcome:
-        """Cancel at once, running ones too."""
-        await self._write("cancel")
-        return self._move(refs, ("pending", "running", "scheduled", "retrying"), "cancelled")
-
-    async def run_now(self, refs: Sequence[JobRef]) -> Outcome:
-        """Make waiting jobs pending."""
-        await self._write("run_now")
-        return self._move(refs, ("scheduled", "retrying"), "pending")
-
-    def _freeze(self, verb: Action, what: Sequence[JobRef] | Selection) -> Draft:
-        if isinstance(what, Selection):
-            rows = self.of(what.state, what.queue)
-            if what.fingerprint is not None:
-                rows = self._members(what.queue, what.fingerprint)
-            ids = [j.ref.id for j in rows if all(w in j.args for w in what.query.split())]
-        else:
-            ids = [ref.id for ref in what]
-        samples = tuple(self.records[i] for i in ids[:3] if i in self.records)
-        draft = Draft(f"draft{len(self.drafts)}", verb, len(ids), samples)
-        self.drafts[draft.id] = (draft, ids)
-        return draft
-
-    async def retry(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze for another round."""
-        await self._write("retry")
-        return self._freeze("retry", what)
-
-    async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze for deletion."""
-        await self._write("delete")
-        return self._freeze("delete", what)
-
-    async def start(self, draft: Draft) -> Operation:
-        """Start a draft; `advance` does the work."""
-        await self._write("start")
-        operation = Operation(draft.id, draft.verb, "running", draft.total, 0, 0, 0, self.actor)
-        self.started[draft.id] = operation
-        return operation
-
-    async def advance(self, operation_id: str, queue: str) -> Operation:
-        """Handle up to 500 ids."""
-        await self._write("advance")
-        operation = self.started[operation_id]
-        _, ids = self.drafts[operation_id]
-        ok = skipped = 0
-        part = ids[operation.done : operation.done + 500]
-        for identifier in part:
-            row = self.records.get(identifier)
-            if row is None or row.state == "running":
-                skipped += 1
-            elif operation.verb == "delete":
-                del self.records[identifier]
-                ok += 1
-            elif row.state in ("dead", "cancelled"):
-                self.records[identifier] = replace(row, state="pending", error="")
-                ok += 1
-            else:
-                skipped += 1
-        done = operation.done + len(part)
-        self.scanned = 0
-        self.started[operation_id] = replace(
-            operation, done=done, ok=operation.ok + ok, skipped=operation.skipped + skipped,
-            state="running" if done < operation.total else "done",
-        )  # fmt: skip
-        return self.started[operation_id]
-
-    async def discard(self, draft: Draft) -> None:
-        """Forget a draft."""
-        await self._call("discard")
-        self.drafts.pop(draft.id, None)
 
     async def quiet(self, worker: str) -> Outcome:
         """Mark a worker quiet."""

@@ -189,7 +189,7 @@ class Verbs:
                         raise Denied(f"{verb} gave no draft")
                     frozen = draft
                     go.append(lambda: self._start(admin, frozen, row))
-                    undo.append(lambda: admin.discard(frozen))
+                    undo.append(lambda: admin.forget(frozen))
                     number, samples = draft.total, draft.samples
                     if number == 0:
                         dialog.fail("nothing to do: no job is in that state any more")

@@ -8,6 +8,15 @@ can read more from it than its label. What may be done to a target is said by `A
 checked again where the write happens.
 """
 
+from qdeck.admin.bulk import (
+    BulkDoor,
+    CanaryState,
+    Change,
+    Diff,
+    Draft,
+    Operation,
+    OperationState,
+)
 from qdeck.admin.cronview import Lint, LintLevel, Preview
 from qdeck.admin.insight import (
     Cause,
@@ -45,6 +54,7 @@ from qdeck.admin.jobs import (
     Window,
 )
 from qdeck.admin.protocol import Admin
+from qdeck.admin.records import AuditRow, Cleared, JobWishes, RecordsDoor
 from qdeck.admin.schedules import (
     SCHEDULE_ACTIONS,
     Backfill,
@@ -63,9 +73,7 @@ from qdeck.admin.values import (
     ACTIONS,
     Action,
     Denied,
-    Draft,
     Failure,
-    Operation,
     Outcome,
     Pause,
     Permission,
@@ -90,11 +98,17 @@ __all__ = [
     "Action",
     "Admin",
     "Attempt",
+    "AuditRow",
     "Backfill",
+    "BulkDoor",
+    "CanaryState",
     "Cause",
     "CauseWord",
+    "Change",
+    "Cleared",
     "Conflict",
     "Denied",
+    "Diff",
     "Draft",
     "ErrorDetail",
     "ErrorGroup",
@@ -111,6 +125,7 @@ __all__ = [
     "JobDetail",
     "JobRef",
     "JobRow",
+    "JobWishes",
     "Lint",
     "LintLevel",
     "LogChunk",
@@ -119,6 +134,7 @@ __all__ = [
     "Misfire",
     "Node",
     "Operation",
+    "OperationState",
     "Outcome",
     "Overlap",
     "Page",
@@ -126,6 +142,7 @@ __all__ = [
     "Permission",
     "Preview",
     "QueueRow",
+    "RecordsDoor",
     "ScheduleAction",
     "ScheduleRow",
     "ScheduleSpec",

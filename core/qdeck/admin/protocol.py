@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
+from qdeck.admin.bulk import BulkDoor
 from qdeck.admin.jobs import (
     ErrorGroup,
     ErrorGroups,
@@ -15,13 +16,11 @@ from qdeck.admin.jobs import (
     StateName,
     Window,
 )
+from qdeck.admin.records import RecordsDoor
 from qdeck.admin.values import (
     Action,
-    Draft,
-    Operation,
     Outcome,
     Permission,
-    Selection,
     Snapshot,
     Target,
     TaskRow,
@@ -31,7 +30,7 @@ from qdeck.admin.values import (
 __all__ = ["Admin"]
 
 
-class Admin(Protocol):
+class Admin(BulkDoor, RecordsDoor, Protocol):
     """What an operator can look at and change. Every method may raise `Denied`, or `OSError` when
     the server is away.
     """
@@ -105,63 +104,29 @@ class Admin(Protocol):
         """Return the workers that are alive or were within the last 24 h."""
         ...
 
-    async def operations(self) -> tuple[Operation, ...]:
-        """Return the bulk operations on record, newest first."""
-        ...
-
     def actions(self, target: Target) -> Mapping[Action, Permission]:
         """Return what makes sense to do to a target, each allowed or denied with its reason."""
         ...
 
-    async def pause(self, queue: str, task: str | None = None) -> Outcome:
+    async def pause(self, queue: str, task: str | None = None, *, dry_run: bool = False) -> Outcome:
         """Stop giving out jobs of a queue, or of one task in it; running jobs go on."""
         ...
 
-    async def resume(self, queue: str, task: str | None = None) -> Outcome:
+    async def resume(
+        self, queue: str, task: str | None = None, *, dry_run: bool = False
+    ) -> Outcome:
         """Take a pause back."""
         ...
 
-    async def cancel(self, refs: Sequence[JobRef]) -> Outcome:
-        """Cancel unfinished jobs; a running one is asked to stop."""
-        ...
-
-    async def run_now(self, refs: Sequence[JobRef]) -> Outcome:
-        """Make scheduled or retrying jobs pending at once."""
-        ...
-
-    async def retry(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze dead or cancelled jobs for another round of runs; nothing moves before `start`."""
-        ...
-
-    async def delete(self, what: Sequence[JobRef] | Selection) -> Draft:
-        """Freeze jobs that are not running for deletion with their records; nothing moves before
-        `start`.
-        """
-        ...
-
-    async def start(self, draft: Draft) -> Operation:
-        """Start a draft. It is advanced by workers and by `advance`, and outlives whoever started
-        it.
-        """
-        ...
-
-    async def advance(self, operation_id: str, queue: str) -> Operation:
-        """Do one bounded step of a started operation and return how far it is."""
-        ...
-
-    async def discard(self, draft: Draft) -> None:
-        """Forget a draft that nothing has started."""
-        ...
-
-    async def quiet(self, worker: str) -> Outcome:
+    async def quiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Ask a worker to claim nothing more."""
         ...
 
-    async def unquiet(self, worker: str) -> Outcome:
+    async def unquiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Ask a quiet worker to claim again."""
         ...
 
-    async def stop(self, worker: str) -> Outcome:
+    async def stop(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Ask a worker to finish within its grace and exit."""
         ...
 

@@ -12,9 +12,7 @@ __all__ = [
     "ACTIONS",
     "Action",
     "Denied",
-    "Draft",
     "Failure",
-    "Operation",
     "Outcome",
     "Pause",
     "Permission",
@@ -42,6 +40,10 @@ Action = Literal[
     "run_now",
     "retry",
     "delete",
+    "discard",
+    "move_in_time",
+    "priority",
+    "patch",
     "quiet",
     "unquiet",
     "stop",
@@ -55,6 +57,10 @@ ACTIONS: tuple[Action, ...] = (
     "run_now",
     "retry",
     "delete",
+    "discard",
+    "move_in_time",
+    "priority",
+    "patch",
     "quiet",
     "unquiet",
     "stop",
@@ -166,41 +172,17 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A bulk operation whose ids are frozen on the server and which nothing has started yet."""
-
-    id: str
-    verb: Action
-    total: int
-    samples: tuple[JobRow, ...] = ()
-    expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A bulk operation on record. `done` counts ids handled: `ok` moved, `skipped` had changed
-    meanwhile.
-    """
-
-    id: str
-    verb: Action
-    state: Literal["draft", "running", "done", "aborted"]
-    total: int
-    done: int
-    ok: int
-    skipped: int
-    actor: str = ""
-    queue: str = ""
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a write did: one line for the operator, how many it changed, and what it left alone."""
+    """What a write did: one line for the operator, how many it changed, and what it left alone.
+
+    `entry` is the id of its audit entry, for `undo`; `refs` are the jobs that it made.
+    """
 
     text: str
     changed: int = 0
     skipped: tuple[Skipped, ...] = ()
+    entry: str = ""
+    refs: tuple[JobRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,11 +87,11 @@ async def run_draft(door: Door, draft: Draft, wanted: int, dry_run: bool) -> Non
     when there is nothing to do.
     """
     if dry_run:
-        await door.admin.discard(draft)
+        await door.admin.forget(draft)
         say_dry(draft.verb, draft.total)
         return
     if not draft.total:
-        await door.admin.discard(draft)
+        await door.admin.forget(draft)
         raise WrongState(
             f"none of the {_jobs(wanted)} can be changed by {draft.verb}: they are in another "
             "state; `qdeck job ID` tells which"

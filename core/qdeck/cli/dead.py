@@ -192,5 +192,5 @@ async def _ask(door: Door, draft: Draft, question: str, yes: bool) -> None:
     try:
         confirm(question, yes)
     except (click.Abort, click.UsageError):
-        await door.admin.discard(draft)
+        await door.admin.forget(draft)
         raise
