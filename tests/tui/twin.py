@@ -247,27 +247,31 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
         if self.read_only:
             raise Denied(f"{name}: the server is read-only")
 
-    async def pause(self, queue: str, task: str | None = None) -> Outcome:
+    async def pause(
+        self, queue: str, task: str | None = None, *, dry_run: bool = False
+    ) -> Outcome:
         """Refuse."""
         raise Denied("pause is unknown here")
 
-    async def resume(self, queue: str, task: str | None = None) -> Outcome:
+    async def resume(
+        self, queue: str, task: str | None = None, *, dry_run: bool = False
+    ) -> Outcome:
         """Refuse."""
         raise Denied("resume is unknown here")
 
-    async def quiet(self, worker: str) -> Outcome:
+    async def quiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Mark a worker quiet."""
         await self._write("quiet")
         self.crew[worker] = replace(self.crew[worker], state="quiet")
         return Outcome(f"{worker} is quiet", 1)
 
-    async def unquiet(self, worker: str) -> Outcome:
+    async def unquiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Mark a worker running."""
         await self._write("unquiet")
         self.crew[worker] = replace(self.crew[worker], state="running")
         return Outcome(f"{worker} claims again", 1)
 
-    async def stop(self, worker: str) -> Outcome:
+    async def stop(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Mark a worker stopping."""
         await self._write("stop")
         self.crew[worker] = replace(self.crew[worker], state="stopping")
