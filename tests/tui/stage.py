@@ -78,6 +78,11 @@ class Desk:
             assert asyncio.get_running_loop().time() < deadline, self.text()
             await asyncio.sleep(0.02)
 
+    async def say_yes(self) -> None:
+        """Answer the dialog on screen with yes, once it takes an answer."""
+        await self.armed()
+        await self.press("y")
+
 
 @asynccontextmanager
 async def running(

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from tests.tui.stage import running
+from tests.tui.stage import Desk, running
 from tests.tui.stock import filled
+from tests.tui.twin import Twin
 
 from qdeck.admin import QueueRow, TaskRow
 from qdeck_tui.actions import ROWS, conflicts, remap
 
 
-async def test_yes_in_the_same_packet_as_its_key_confirms_nothing() -> None:
-    twin = filled()
+@asynccontextmanager
+async def on_dead(twin: Twin) -> AsyncIterator[Desk]:
+    """Open the console on the groups of dead jobs."""
     async with running(twin) as desk:
         await desk.press("6")
         await desk.until("DEAD in")
+        yield desk
+
+
+async def test_yes_in_the_same_packet_as_its_key_confirms_nothing() -> None:
+    twin = filled()
+    async with on_dead(twin) as desk:
         desk.burst("ryyy")
         text = await desk.until("typed too early")
         assert "Retry 84 dead jobs" in text
         assert not twin.started
-        await desk.armed()
-        await desk.press("y")
+        await desk.say_yes()
         await desk.until("84 of 84 jobs")
 
 
 async def test_keys_typed_ahead_never_open_a_second_dialog() -> None:
     twin = filled()
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         desk.burst("rDDyyxq")
         await desk.until("Retry 84")
         await desk.press("escape")
@@ -42,9 +49,7 @@ async def test_keys_typed_ahead_never_open_a_second_dialog() -> None:
 
 async def test_the_dialog_is_open_before_anything_is_counted() -> None:
     twin = filled()
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         twin.pause_s = 0.8
         await desk.press("r")
         await desk.until("counting")
@@ -55,9 +60,7 @@ async def test_the_dialog_is_open_before_anything_is_counted() -> None:
 
 async def test_enter_is_no_answer_and_n_is_no() -> None:
     twin = filled()
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         await desk.press("D")
         await desk.until("y yes")
         await desk.armed()
@@ -72,9 +75,7 @@ async def test_enter_is_no_answer_and_n_is_no() -> None:
 
 async def test_above_a_hundred_the_number_is_typed() -> None:
     twin = filled(dead=600)
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         await desk.press("r")
         await desk.until("type 200 and Enter")
         await desk.armed()
@@ -88,17 +89,14 @@ async def test_above_a_hundred_the_number_is_typed() -> None:
 
 async def test_jobs_that_die_while_the_dialog_is_open_are_not_retried() -> None:
     twin = filled()
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         await desk.press("r")
         await desk.until("Retry 84")
         for row in twin.of("running"):
             twin.records[row.ref.id] = replace(
                 row, task="send_invoice", state="dead", error="KeyError: 'currency'",
             )  # fmt: skip
-        await desk.armed()
-        await desk.press("y")
+        await desk.say_yes()
         await desk.until("84 of 84 jobs")
         assert len(twin.of("dead")) == 250 - 84 + 3
 
@@ -110,8 +108,7 @@ async def test_a_verb_acts_on_the_marks_and_names_their_number() -> None:
         await desk.until("send_invoice in")
         await desk.press("V", "j", "j", "V", "D")
         await desk.until("Delete 3 marked jobs")
-        await desk.armed()
-        await desk.press("y")
+        await desk.say_yes()
         await desk.until("3 of 3 jobs")
         assert len(twin.of("dead")) == 247
 
@@ -132,8 +129,7 @@ async def test_a_running_job_is_cancelled_after_a_yes() -> None:
         await desk.until("build_report")
         await desk.press("x")
         await desk.until("Cancel job")
-        await desk.armed()
-        await desk.press("y")
+        await desk.say_yes()
         await desk.until("1 now cancelled")
         assert len(twin.of("running")) == 2
 
@@ -141,9 +137,7 @@ async def test_a_running_job_is_cancelled_after_a_yes() -> None:
 async def test_what_is_denied_says_why() -> None:
     twin = filled()
     twin.read_only = True
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         await desk.press("r")
         await desk.until("the server is read-only")
         assert desk.app.sheet is None
@@ -175,9 +169,7 @@ async def test_a_reversible_key_within_a_burst_is_dropped_and_said() -> None:
 
 async def test_a_paste_without_a_field_is_dropped_and_said() -> None:
     twin = filled()
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         desk.paste("rDy\n")
         await desk.until("pasted text dropped")
         assert desk.app.sheet is None
@@ -214,13 +206,10 @@ def test_every_verb_has_a_target_and_something_that_does_it() -> None:
 
 async def test_marked_groups_are_retried_together() -> None:
     twin = filled()
-    async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("DEAD in")
+    async with on_dead(twin) as desk:
         await desk.press("j", "j", "space", "space", "r")
         await desk.until("Retry 83 dead jobs of 2 marked groups")
-        await desk.armed()
-        await desk.press("y")
+        await desk.say_yes()
         await desk.until("83 of 83 jobs")
         assert len(twin.of("dead")) == 250 - 83
 
@@ -232,8 +221,7 @@ async def test_all_running_jobs_of_a_queue_are_cancelled_as_they_were_frozen() -
         await desk.until("build_report")
         await desk.press("a", "x")
         await desk.until("Cancel 3 marked jobs")
-        await desk.armed()
-        await desk.press("y")
+        await desk.say_yes()
         await desk.until("3 now cancelled")
 
 

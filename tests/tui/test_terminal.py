@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,12 @@ from qdeck_tui.terminal import needs_ascii, prepare_environment, refusal
 SMALL = str(Path(__file__).parent / "programs" / "small.py")
 
 
-def a_small_console(**environment: str) -> Pty:
-    return Pty.python(SMALL, env=a_child_environment(**environment))
+@contextmanager
+def a_small_console(**environment: str) -> Iterator[Pty]:
+    """Start the small program and wait for its first screen."""
+    with Pty.python(SMALL, env=a_child_environment(**environment)) as pty:
+        pty.wait_for("ready 80x24")
+        yield pty
 
 
 # The program in a terminal
@@ -30,7 +36,6 @@ def a_small_console(**environment: str) -> Pty:
 
 def test_quitting_leaves_no_mode_on() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready 80x24")
         pty.press("q")
         assert pty.ended() == 0
         assert pty.modes_left_on() == []
@@ -41,7 +46,6 @@ def test_a_signal_restores_the_terminal_and_says_so_in_the_exit_code(
     number: int, code: int
 ) -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.signal(number)
         assert pty.ended() == code
         assert pty.modes_left_on() == []
@@ -49,7 +53,6 @@ def test_a_signal_restores_the_terminal_and_says_so_in_the_exit_code(
 
 def test_a_crash_restores_the_terminal_prints_no_locals_and_masks_passwords() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press("x")
         assert pty.ended() == 1
         assert pty.modes_left_on() == []
@@ -60,7 +63,6 @@ def test_a_crash_restores_the_terminal_prints_no_locals_and_masks_passwords() ->
 @pytest.mark.parametrize("keys", ["a", "i"], ids=["with SIGHUP", "deaf to SIGHUP"])
 def test_the_program_ends_when_its_terminal_does(keys: str) -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press(keys)
         pty.wait_for(f"\n{keys}\n")
         assert pty.hang_up() == 129
@@ -68,7 +70,6 @@ def test_the_program_ends_when_its_terminal_does(keys: str) -> None:
 
 def test_what_is_printed_goes_to_the_log_and_not_to_the_screen() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press("p")
         pty.wait_for("written to 2 without an end")
         rows = pty.text.split("\n")
@@ -77,7 +78,6 @@ def test_what_is_printed_goes_to_the_log_and_not_to_the_screen() -> None:
 
 def test_a_child_of_the_program_reads_no_keys() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press("c")
         pty.wait_for("child read ''")
         pty.press("z")
@@ -86,7 +86,6 @@ def test_a_child_of_the_program_reads_no_keys() -> None:
 
 def test_a_new_size_is_drawn() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready 80x24")
         pty.resize(120, 40)
         pty.wait_for("ready 120x40")
         pty.resize(60, 16)
@@ -95,7 +94,6 @@ def test_a_new_size_is_drawn() -> None:
 
 def test_escape_and_a_key_in_one_packet_are_two_keys() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.send("\x1bj")
         pty.wait_for("escape j")
         pty.send("\x1b\x1b[B")
@@ -106,14 +104,12 @@ def test_escape_and_a_key_in_one_packet_are_two_keys() -> None:
 
 def test_a_paste_is_one_text_without_controls() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.send("\x1b[200~a\x1b[A\x1bq\x01b\x1b[201~z")
         pty.wait_for("paste'a[Aqb' z")
 
 
 def test_the_mouse_reports_clicks_only_and_can_be_switched() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         assert 1000 << 5 in pty.screen.mode
         assert 1006 << 5 in pty.screen.mode
         assert 1003 << 5 not in pty.screen.mode
@@ -127,7 +123,6 @@ def test_the_mouse_reports_clicks_only_and_can_be_switched() -> None:
 
 def test_no_colour_code_is_written_under_no_color() -> None:
     with a_small_console(NO_COLOR="1") as pty:
-        pty.wait_for("ready")
         pty.press("a", "b")
         pty.wait_for("a b")
         codes = {
@@ -139,7 +134,6 @@ def test_no_colour_code_is_written_under_no_color() -> None:
 
 def test_an_idle_console_writes_nothing() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press("a")
         pty.wait_for("\na\n")
         while True:
@@ -152,7 +146,6 @@ def test_an_idle_console_writes_nothing() -> None:
 
 def test_a_stopped_program_gives_the_terminal_back_and_paints_again() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press("a")
         pty.wait_for("\na\n")
         pty.signal(signal.SIGTSTP)
@@ -167,7 +160,6 @@ def test_a_stopped_program_gives_the_terminal_back_and_paints_again() -> None:
 
 def test_a_size_that_comes_back_is_painted_again() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready 80x24")
         pty.resize(60, 24)
         pty.wait_for("ready 60x24")
         pty.screen.erase_in_display(2)
@@ -177,7 +169,6 @@ def test_a_size_that_comes_back_is_painted_again() -> None:
 
 def test_a_stalled_line_leaves_frames_out_and_ends_with_the_right_screen() -> None:
     with a_small_console() as pty:
-        pty.wait_for("ready")
         pty.press("f")
         stalled = time.monotonic() + 2
         while time.monotonic() < stalled:
