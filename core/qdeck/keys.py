@@ -28,6 +28,8 @@ FIXED: Final = {
     "wake": "zset",
     "logs": "zset",
     "ops": "zset",
+    "audit": "stream",
+    "cleared": "zset",
 }
 
 #: What follows the tag of a queue in names that end in an id, a task, a fingerprint or a time.
@@ -45,6 +47,7 @@ SUFFIXES: Final = {
     "hour": "h:",
     "last": "last:",
     "operation": "op:",
+    "trash": "trash:",
 }
 
 
@@ -67,6 +70,8 @@ class QueueKeys:
     wake: str
     logs: str
     ops: str
+    audit: str
+    cleared: str
 
     def __init__(self, prefix: str, queue: str) -> None:
         self.queue = queue
@@ -138,17 +143,26 @@ class QueueKeys:
         """Return the frozen ids of a bulk operation (zset)."""
         return f"{self.tag}op:{operation}:ids"
 
+    def trash(self, copy: str) -> str:
+        """Return the copy of what a clear took away (hash); its sets follow with a number."""
+        return f"{self.tag}trash:{copy}"
+
+    def trash_set(self, copy: str, number: int) -> str:
+        """Return one set of a copy (zset, or hash of error groups)."""
+        return f"{self.tag}trash:{copy}:{number}"
+
 
 class SharedKeys:
     """The names that belong to no queue."""
 
-    __slots__ = ("queues", "tag", "tasks", "workers")
+    __slots__ = ("audit", "queues", "tag", "tasks", "workers")
 
     def __init__(self, prefix: str) -> None:
         self.tag = f"{{{prefix}}}:"
         self.queues = self.tag + "queues"
         self.workers = self.tag + "workers"
         self.tasks = self.tag + "tasks"
+        self.audit = self.tag + "audit"
 
     def worker(self, worker: str) -> str:
         """Return a worker's own record (hash, kept 24 h after its last beat)."""
