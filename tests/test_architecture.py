@@ -30,12 +30,12 @@ ENGINE_ORDER = in_order("""
     operator bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
     glimpse crew reader rights
     operation app deck inquiry testing inline invoke handle classtask signature
-    lookup producer link logs queue outcome
+    lookup producer flow link logs queue outcome
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
-    task terms payload context query record keys job settings address options backoff stats
-    cron cronfield zone
+    task terms payload context query record links keys job settings address options backoff stats
+    cronpreview cronlint cronwords cron cronfield zone
     ending lifeline admin errors __init__
 """)
 
@@ -54,6 +54,7 @@ LATE = {
     ("deck", "worker"),
     ("deck", "operator"),
     ("deck", "testing"),
+    ("task", "flow"),
 }
 
 #: Files that speak to the server through redis-py, or name its errors.
