@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,33 @@ def test_choices_survive_and_leave_the_settings_beside_them(tmp_path: Path) -> N
     assert read_choices(path) == Choices("mono", None, {"retry": "R"})
     assert "max_retries = 7" in path.read_text()
     assert [each.name for each in path.parent.iterdir()] == ["config.toml"]
+
+
+def test_comments_stay_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(
+        "# mine\ntheme = 'dark'\nmax_retries = 7  # enough\n\n# keys of mine\n[keys]\nretry = 'R'\n"
+    )
+    save_choices(path, {"theme": "light", "zone": "local"})
+    assert path.read_text() == (
+        '# mine\ntheme = "light"\nmax_retries = 7  # enough\n\n# keys of mine\nzone = "local"\n\n'
+        "[keys]\nretry = 'R'\n"
+    )
+    save_choices(path, {"theme": None})
+    assert read_choices(path) == Choices(None, "local", {"retry": "R"})
+    assert path.read_text().startswith("# mine\nmax_retries")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['theme = """\na\nb"""\n', '"theme" = "x"\n', 'note = """\ntheme = 1\n[a]"""\n', "[a.b]"],
+)
+def test_a_file_of_another_form_says_the_same_afterwards(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    before = tomllib.loads(text)
+    save_choices(path, {"theme": "light"})
+    assert tomllib.loads(path.read_text()) == {**before, "theme": "light"}
 
 
 def test_no_file_holds_no_choices(tmp_path: Path) -> None:

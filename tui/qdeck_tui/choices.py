@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
@@ -55,25 +56,18 @@ def read_choices(path: Path) -> Choices:
 
 
 def save_choices(path: Path, changes: Mapping[str, Any]) -> None:
-    """Set values in a file, all or nothing; None removes one.
+    """Set values in a file, all or nothing; None removes one. Comments stay where they are.
 
     Raises ValueError when the file is not TOML, and OSError; in both cases it is left as it was.
     """
-    import tomli_w
-
     path = path.resolve()
-    table = _read(path)
-    for name, value in changes.items():
-        if value is None:
-            table.pop(name, None)
-        else:
-            table[name] = value
+    text = _changed(path, changes)
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            tomli_w.dump(table, file)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(mode)
@@ -82,6 +76,34 @@ def save_choices(path: Path, changes: Mapping[str, Any]) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
         raise
+
+
+def _changed(path: Path, changes: Mapping[str, Any]) -> str:
+    """Return the file's text with values set: lines of its own for those that stand on one, and
+    written anew where that would not say the same.
+    """
+    import tomli_w
+
+    table = _read(path)
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    first = re.search(r"^[ \t]*\[", text, re.M)
+    cut = first.start() if first else len(text)
+    top, tables = text[:cut].rstrip("\n").split("\n") if text[:cut].strip() else [], text[cut:]
+    for name, value in changes.items():
+        table.pop(name, None)
+        lines = []
+        if value is not None:
+            table[name] = value
+            lines = tomli_w.dumps({name: value}).splitlines()
+        found = [n for n, line in enumerate(top) if re.match(rf"{re.escape(name)}[ \t]*=", line)]
+        at = found[0] if found else len(top)
+        top[at : at + 1] = lines
+    text = "".join(f"{line}\n" for line in top) + ("\n" if top and tables else "") + tables
+    try:
+        same = tomllib.loads(text) == table
+    except tomllib.TOMLDecodeError:
+        same = False
+    return text if same else tomli_w.dumps(table)
 
 
 def _read(path: Path) -> dict[str, Any]:
