@@ -44,6 +44,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
     max_attempts: int
     metadata: dict[str, Any]
+    after: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
@@ -139,6 +140,7 @@ def run_in_child(raw: bytes) -> Outcome:
             metadata=order.metadata,
             log=logging.getLogger(f"qdeck.job.{order.task}"),
             sink=sink,
+            after=order.after,
         )
         if spec.wants_ctx:
             args = (ctx, *args)

@@ -18,6 +18,7 @@ import msgspec
 
 from qdeck.context import Context
 from qdeck.errors import InvalidTask
+from qdeck.flow import Flow, Step
 from qdeck.job import Job
 from qdeck.payload import Payload
 from qdeck.signature import caller_names, resolve
@@ -132,8 +133,12 @@ class Dispatch:
 
     def call(self) -> Call[Any]:
         """Return the enqueue as a value, for `deck.enqueue_many`; raises InvalidPayload."""
-        spec, _ = _bound(type(self.task))
-        return Call(spec, spec.payload.encode_struct(self.task), self.terms)
+        spec, sender = _bound(type(self.task))
+        return Call(spec, spec.payload.encode_struct(self.task), self.terms, sender)
+
+    def then(self, *steps: Step) -> Flow:
+        """Return this job and those that start when it has completed; nothing is sent yet."""
+        return self.call().then(*steps)
 
     async def dispatch(self) -> Job[Any]:
         """Enqueue it; raises InvalidPayload before anything is sent."""
@@ -171,6 +176,10 @@ class Task(msgspec.Struct, metaclass=TaskMeta):
         """Return the enqueue as a value, for `deck.enqueue_many`; raises InvalidPayload."""
         return Dispatch(self).call()
 
+    def then(self, *steps: Step) -> Flow:
+        """Return this job and those that start when it has completed; nothing is sent yet."""
+        return Dispatch(self).then(*steps)
+
     async def dispatch(self) -> Job[Any]:
         """Enqueue this task; raises InvalidPayload before anything is sent."""
         return await Dispatch(self).dispatch()
@@ -199,6 +208,7 @@ def bind_class(cls: type[Task], registry: Registry, sender: Sender) -> TaskSpec:
     is_async = inspect.iscoroutinefunction(handle)
     payload = Payload(name, cls, whole=True)
     check_template(name, terms.get("unique", False), cls.__struct_fields__)
+    check_template(name, terms.get("limit_key", False), cls.__struct_fields__, "limit_key")
     spec = TaskSpec(
         name=name,
         kind=kind_of(name, is_async, terms.pop("run", None)),

@@ -30,11 +30,13 @@ class Context:
     """The run that a handler is in. A first parameter of this type is injected.
 
     `attempt` counts from 1, `max_attempts` is `max_retries + 1`. `state` is what the deck's
-    lifespan hook made (None in process tasks). `log` writes to the job's own log.
+    lifespan hook made (None in process tasks). `log` writes to the job's own log. `after` are the
+    ids of the jobs that this one waited for, in their order.
     """
 
     __slots__ = (
         "_sink",
+        "after",
         "attempt",
         "job_id",
         "log",
@@ -57,6 +59,7 @@ class Context:
         log: logging.Logger,
         sink: Sink,
         state: Any = None,
+        after: tuple[str, ...] = (),
     ) -> None:
         self.job_id = job_id
         self.task = task
@@ -66,6 +69,7 @@ class Context:
         self.metadata = metadata
         self.log = log
         self.state = state
+        self.after = after
         self._sink = sink
 
     def progress(self, percent: float | None = None, message: str | None = None) -> None:

@@ -19,6 +19,7 @@ from qdeck.connection import repeat, repeat_sync
 from qdeck.errors import (
     ConnectionFailed,
 )
+from qdeck.flow import Flow
 from qdeck.handle import TaskDecorators
 from qdeck.inline import Elsewhere, InlineSender
 from qdeck.inquiry import Inquiry
@@ -26,7 +27,7 @@ from qdeck.invoke import Middleware
 from qdeck.job import Job
 from qdeck.link import SERVER_ERRORS
 from qdeck.payload import encode_mapping
-from qdeck.producer import Batch, Entry, entry_by_name, entry_of, job_of
+from qdeck.producer import Batch, Entry, entries_of, entry_by_name, entry_of, job_of
 from qdeck.record import decode_map
 from qdeck.scripts import run, run_sync
 from qdeck.settings import check_name, load_settings
@@ -158,6 +159,32 @@ class Deck(TaskDecorators, Inquiry):
         answer = self._create_sync(batch)
         job = job_of(entry, answer[0], answer[1])
         return job if job.created else self._holder_sync(job)
+
+    async def send_flow(self, flow: Flow) -> list[Job[Any]]:
+        """Enqueue the jobs of a chain or group; see `Flow.enqueue`."""
+        if self._other is not None:
+            return await self._other.send_flow(flow)
+        entries = entries_of(flow, self.settings)
+        jobs: dict[str, Job[Any]] = {}
+        for batch in Batch.split_flow(entries, self.keys, self.settings.max_size):
+            answer = await self._create(batch)
+            for entry, word in zip(batch.entries, answer[1:], strict=True):
+                job = job_of(entry, answer[0], word)
+                jobs[entry.id] = job if job.created else await self._holder(job)
+        return [jobs[entry.id] for entry in entries]
+
+    def send_flow_sync(self, flow: Flow) -> list[Job[Any]]:
+        """Enqueue the jobs of a chain or group without an event loop."""
+        if self._other is not None:
+            return self._other.send_flow_sync(flow)
+        entries = entries_of(flow, self.settings)
+        jobs: dict[str, Job[Any]] = {}
+        for batch in Batch.split_flow(entries, self.keys, self.settings.max_size):
+            answer = self._create_sync(batch)
+            for entry, word in zip(batch.entries, answer[1:], strict=True):
+                job = job_of(entry, answer[0], word)
+                jobs[entry.id] = job if job.created else self._holder_sync(job)
+        return [jobs[entry.id] for entry in entries]
 
     async def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
         """Enqueue many calls, 500 a script, each such chunk all or nothing.

@@ -17,6 +17,7 @@ from qdeck.child import Order
 from qdeck.context import Context
 from qdeck.errors import Control
 from qdeck.invoke import CallNext, Middleware, invoke, wrap
+from qdeck.links import decode_names
 from qdeck.logs import LogBuffer, current_log
 from qdeck.outcome import Failed, Outcome, clean, encode_result, failed_from, simple
 from qdeck.processes import Children, file_of
@@ -230,6 +231,7 @@ class Executor:
             log=log,
             sink=run,
             state=self._state,
+            after=_after(run),
         )
 
     def _retries(self, run: Run) -> int:
@@ -255,6 +257,7 @@ class Executor:
             run.attempt,
             self._most(run),
             decode_map(run.body.metadata),
+            _after(run),
         )
         if not self._middleware:
             return await self._children().run(order)
@@ -302,6 +305,12 @@ class Executor:
         # A handler forked and its child came back here: only the parent settles and runs on.
         if os.getpid() != self._pid:
             os._exit(0)
+
+
+def _after(run: Run) -> tuple[str, ...]:
+    """Return the ids of the jobs that a run's job waited for."""
+    links = run.body.links
+    return tuple(job_id for _, job_id in decode_names(links.after)) if links else ()
 
 
 class _ChildFailed(Exception):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from qdeck.classtask import Task, bind_class, kind_of
 from qdeck.context import Context
 from qdeck.errors import InvalidTask
+from qdeck.flow import Flow, Step
 from qdeck.job import Job
 from qdeck.payload import Payload
 from qdeck.signature import caller_names, signature_struct
@@ -75,8 +76,13 @@ class TaskHandle(Generic[P, R]):
         )
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """Return the enqueue as a value, for `deck.enqueue_many`."""
-        return Call(self.spec, self.spec.payload.encode(args, kwargs), self._options)
+        """Return the enqueue as a value, for `deck.enqueue_many` and `then`."""
+        raw = self.spec.payload.encode(args, kwargs)
+        return Call(self.spec, raw, self._options, self._sender)
+
+    def then(self: TaskHandle[[], R], *steps: Step) -> Flow:
+        """Return a job of this task, which takes no arguments, and those that start after it."""
+        return self.call().then(*steps)
 
     def options(self, **wishes: Unpack[Wishes]) -> TaskHandle[P, R]:
         """Return a handle whose enqueues differ in these options; this one stays as it is."""
@@ -114,6 +120,18 @@ class TaskDecorators(ABC):
     def send_sync(self, call: Call[R]) -> Job[R]:
         """Enqueue one call, without an event loop."""
 
+    @abstractmethod
+    async def send_flow(self, flow: Flow) -> list[Job[Any]]:
+        """Enqueue the jobs of a flow."""
+
+    @abstractmethod
+    def send_flow_sync(self, flow: Flow) -> list[Job[Any]]:
+        """Enqueue the jobs of a flow, without an event loop."""
+
+    def group(self, steps: Iterable[Step]) -> Flow:
+        """Return jobs that run side by side; `then` adds what starts when all have completed."""
+        return Flow.beside(list(steps))
+
     @overload
     def task(
         self, function: Callable[Concatenate[Context, P], Coroutine[Any, Any, R]], /
@@ -131,7 +149,8 @@ class TaskDecorators(ABC):
 
         `async def` runs on the worker's loop, `def` in a thread, either in a child process with
         `run="process"`. `unique` is True (one unfinished job for the same arguments) or a template
-        over the arguments (`"user-{user_id}"`). `timeout`, `unique_for` and `expires` are seconds.
+        over the arguments (`"user-{user_id}"`). So is `limit_key`: at most `key_limit` (1) jobs with
+        the same one run at once in a queue. `timeout`, `unique_for` and `expires` are seconds.
         Raises InvalidTask or SettingsError.
         """
         checked = check_terms(terms)
@@ -173,6 +192,7 @@ def function_spec(function: Callable[..., Any], terms: Mapping[str, Any]) -> Tas
     )
     struct, keyword, wants_ctx = signature_struct(name, function, caller_names())
     check_template(name, rest.get("unique", False), struct.__struct_fields__)
+    check_template(name, rest.get("limit_key", False), struct.__struct_fields__, "limit_key")
     return TaskSpec(
         name=name,
         kind=kind_of(name, is_async, rest.pop("run", None)),

@@ -20,6 +20,7 @@ import msgspec
 
 from qdeck.context import Context
 from qdeck.errors import Control
+from qdeck.flow import Flow
 from qdeck.invoke import Middleware, invoke
 from qdeck.job import Job, JobFailure, State, new_id
 from qdeck.settings import Settings
@@ -106,8 +107,12 @@ async def run_inline(
     middleware: Sequence[Middleware],
     lifespan: Lifespan | None,
     sink: NoSink,
+    after: Sequence[str] = (),
 ) -> Any:
-    """Run a job's handler once in this process and return its value; what it raises is raised."""
+    """Run a job's handler once in this process and return its value; what it raises is raised.
+
+    `after` are the ids of the jobs that it waited for.
+    """
     args, kwargs = call.spec.decode(call.payload)
     async with open_lifespan(lifespan) as state:
         ctx = Context(
@@ -120,6 +125,7 @@ async def run_inline(
             log=logging.getLogger(f"qdeck.job.{job.task}"),
             sink=sink,
             state=state,
+            after=tuple(after),
         )
         return await invoke(call.spec, ctx, args, kwargs, middleware)
 
@@ -164,6 +170,20 @@ class InlineSender:
 
     def send_sync(self, call: Call[R]) -> Job[R]:
         """Run the handler and return the completed job; what it raises is raised."""
+        return self._run(call, ())
+
+    async def send_flow(self, flow: Flow) -> list[Job[Any]]:
+        """Run the handlers in their order (in a thread) and return the ended jobs."""
+        return await asyncio.to_thread(self.send_flow_sync, flow)
+
+    def send_flow_sync(self, flow: Flow) -> list[Job[Any]]:
+        """Run the handlers in their order; what one raises is raised, and ends it there."""
+        done: list[Job[Any]] = []
+        for call, places in zip(flow.calls, flow.after, strict=True):
+            done.append(self._run(call, [done[at].id for at in places]))
+        return done
+
+    def _run(self, call: Call[R], after: Sequence[str]) -> Job[R]:
         options = call.options
         if options.delay or options.at is not None or options.queue is not None:
             _log.warning(
@@ -175,7 +195,7 @@ class InlineSender:
         started, sink = datetime.now(UTC), NoSink()
         try:
             value = run_apart(
-                lambda: run_inline(call, job, 1, self._middleware, self._lifespan, sink)
+                lambda: run_inline(call, job, 1, self._middleware, self._lifespan, sink, after)
             )
         except BaseException as error:
             self._remember(self._ended(job, started, sink, State.DEAD, error))

@@ -12,17 +12,19 @@ from typing import Any, Final
 
 import msgspec
 
-from qdeck.errors import ConnectionFailed, NotDurable, QdeckError
+from qdeck.errors import ConnectionFailed, NotDurable, QdeckError, SettingsError
+from qdeck.flow import Flow
 from qdeck.job import Job, State, from_ms, new_id
 from qdeck.keys import QueueKeys
+from qdeck.links import Links, encode_names
 from qdeck.queue import CHUNK, enqueue
-from qdeck.record import Body, encode_body, to_ms
+from qdeck.record import Body, encode_body, to_ms, waiting_for
 from qdeck.scripts import Command
 from qdeck.settings import Settings, check_name
 from qdeck.task import Call, TaskSpec, unique_digest
-from qdeck.terms import NO_OPTIONS, Options
+from qdeck.terms import NO_OPTIONS, Options, fill_limit_key
 
-__all__ = ["Batch", "Entry", "entry_by_name", "entry_of", "job_of"]
+__all__ = ["Batch", "Entry", "entries_of", "entry_by_name", "entry_of", "job_of"]
 
 #: Bytes of bodies in one script call at most, so that large payloads do not block the server.
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -38,16 +40,27 @@ class Entry(msgspec.Struct, frozen=True):
     max_retries: int
     metadata: dict[str, Any]
 
+    @property
+    def waits(self) -> bool:
+        """Whether the job waits for others."""
+        return self.body.links is not None and self.body.links.waits > 0
+
 
 def entry_of(call: Call[Any], settings: Settings) -> Entry:
     """Return the entry of a call; the task's terms count where the options are silent."""
     spec, options = call.spec, call.options
     retries = spec.max_retries if spec.max_retries is not None else settings.max_retries
     queue = spec.queue or settings.default
-    if options is NO_OPTIONS and not spec.unique and spec.expires is None:
+    if (
+        options is NO_OPTIONS
+        and not spec.unique
+        and spec.expires is None
+        and spec.limit_key is None
+    ):
         body = Body(spec.name, call.payload.decode(), spec.priority, max_retries=retries)
         return Entry(new_id(), queue, body, encode_body(body), retries, {})
-    return _entry(spec.name, call.payload, options, queue, retries, spec, call.unique_key())
+    unique, (key, most) = call.unique_key(), call.limit()
+    return _entry(spec.name, call.payload, options, queue, retries, spec, unique, key, most)
 
 
 def entry_by_name(
@@ -68,7 +81,47 @@ def entry_by_name(
         options = msgspec.structs.replace(options, priority=priority)
     unique = options.unique if options.unique is not None else facts.get("unique") is True
     digest = unique_digest(task, unique, payload)
-    return _entry(task, payload, options, queue, retries, None, digest)
+    key = facts.get("limit_key") if options.limit_key is None else options.limit_key
+    key = fill_limit_key(task, key, payload) if isinstance(key, str) and key else ""
+    most = facts.get("key_limit") if options.key_limit is None else options.key_limit
+    if not isinstance(most, int):
+        most = 1
+    return _entry(task, payload, options, queue, retries, None, digest, key, most)
+
+
+def entries_of(flow: Flow, settings: Settings) -> list[Entry]:
+    """Return the entries of a flow's calls, each with the names of those it waits for and of those
+    that wait for it.
+
+    Raises SettingsError for a unique one: its key would be taken by a job that may never start.
+    """
+    entries = [entry_of(call, settings) for call in flow.calls]
+    if len(entries) == 1:
+        return entries
+    after = [[(entries[at].queue, entries[at].id) for at in places] for places in flow.after]
+    then: list[list[tuple[str, str]]] = [[] for _ in entries]
+    for entry, places in zip(entries, flow.after, strict=True):
+        for at in places:
+            then[at].append((entry.queue, entry.id))
+    return [_linked(entry, *names) for entry, *names in zip(entries, then, after, strict=True)]
+
+
+def _linked(entry: Entry, then: list[tuple[str, str]], after: list[tuple[str, str]]) -> Entry:
+    if not then and not after:
+        return entry
+    if entry.body.unique:
+        raise SettingsError(
+            f"task {entry.body.task!r} is unique, and a job that waits or is waited for cannot be; "
+            "say .options(unique=False)"
+        )
+    links = msgspec.structs.replace(
+        entry.body.links or Links(),
+        then=encode_names(then),
+        after=encode_names(after),
+        waits=len(after),
+    )
+    body = msgspec.structs.replace(entry.body, links=links)
+    return msgspec.structs.replace(entry, body=body, packed=encode_body(body))
 
 
 def _entry(
@@ -79,6 +132,8 @@ def _entry(
     retries: int,
     spec: TaskSpec | None,
     digest: str | None,
+    key: str,
+    most: int,
 ) -> Entry:
     expires = options.expires if options.expires is not None else spec.expires if spec else None
     until = options.unique_for
@@ -102,6 +157,7 @@ def _entry(
         digest or "",
         _ms(until),
         msgspec.json.encode(options.metadata).decode() if options.metadata else "",
+        Links(key=key, most=most) if key else None,
     )
     if expires == 0:
         body = msgspec.structs.replace(body, expires_at=1)
@@ -151,6 +207,21 @@ class Batch(msgspec.Struct, frozen=True):
         )
 
     @staticmethod
+    def split_flow(
+        entries: Sequence[Entry], keys: Callable[[str], QueueKeys], max_size: int
+    ) -> Iterator[Batch]:
+        """Yield the batches of a flow: one where all fits, else what waits before what starts."""
+        batches = list(Batch.split(entries, keys, max_size))
+        if len(batches) > 1:
+            waiting = [entry for entry in entries if entry.waits]
+            heads = [entry for entry in entries if not entry.waits]
+            batches = [
+                *Batch.split(waiting, keys, max_size),
+                *Batch.split(heads, keys, max_size),
+            ]
+        yield from batches
+
+    @staticmethod
     def split(
         entries: Sequence[Entry], keys: Callable[[str], QueueKeys], max_size: int
     ) -> Iterator[Batch]:
@@ -174,10 +245,11 @@ def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
     """Return the job that the script's word stands for; the holder's id where a key was taken."""
     body = entry.body
     state, created, job_id = State.PENDING, True, entry.id
-    available = now_ms
+    available: int | None = now_ms
     if word == b"s":
         state = State.SCHEDULED
         available = now_ms + body.delay if body.delay else body.at
+        available = None if entry.waits else available
     elif len(word) > 1:
         created, job_id = False, word.decode()
     created_at = from_ms(now_ms)
@@ -191,6 +263,7 @@ def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
         payload=msgspec.json.decode(body.payload),
         metadata=entry.metadata,
         created_at=created_at,
+        message=waiting_for(body) or None,
         available_at=created_at if available == now_ms else from_ms(available),
         created=created,
     )

@@ -11,12 +11,15 @@ from typing import Any
 import msgspec
 
 from qdeck.job import Job, JobFailure, State, from_ms
+from qdeck.links import WAITING, Links, decode_names
 
 __all__ = ["Body", "Record", "Settle", "decode_record", "encode_body", "encode_settles", "job_from"]
 
 
 class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a producer says; times in ms, 0 or -1 where nothing was said (see enqueue.lua).
+
+    `links` is None for most: jobs that wait for none, that none waits for, and that no key limits.
 
     JSON stands as text: the scripts' msgpack knows no bytes.
     """
@@ -33,6 +36,7 @@ class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     unique: str = ""
     unique_for: int = 0
     metadata: str = ""
+    links: Links | None = None
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -141,13 +145,17 @@ def job_from(
 ) -> Job[Any]:
     """Return a job from what the server keeps of it; unreadable parts are empty.
 
-    The message of a cancelled job is the reason: *expired*, or by whom.
+    The message of a cancelled job is the reason: *expired*, or by whom; that of one that waits for
+    others names them.
     """
     body = record.body if record else Body(text(run.get(b"task")) or "?", "{}")
     retries = body.max_retries if body.max_retries >= 0 else default_retries
     base = int(run.get(b"base", b"0"))
     available = score if state in (State.SCHEDULED, State.RETRYING) else None
-    if available is None and record:
+    waits = "" if available is None or available < WAITING else waiting_for(body)
+    if waits:
+        available = None
+    elif available is None and record:
         available = record.available or record.created
     percent = run.get(b"progress")
     return Job(
@@ -166,11 +174,22 @@ def job_from(
         finished_at=from_ms(float(run.get(b"finished", b"0"))) if state.finished else None,
         progress=float(percent) if percent is not None else None,
         message=(state is State.CANCELLED and text(run.get(b"reason")))
-        or text(run.get(b"message")),
+        or text(run.get(b"message"))
+        or waits
+        or None,
         error=decode_error(error),
         result=decode_json(result),
         worker=text(run.get(b"owner")),
     )
+
+
+def waiting_for(body: Body) -> str:
+    """Return in words what a job was enqueued to wait for; "" for a job that waits for none."""
+    names = [job_id for _, job_id in decode_names(body.links.after if body.links else "")]
+    if not names:
+        return ""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"waiting for {', '.join(names[:3])}{more}"
 
 
 def to_ms(value: datetime) -> int:

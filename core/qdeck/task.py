@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -21,7 +21,10 @@ from qdeck.backoff import DEFAULT_BACKOFF, Backoff
 from qdeck.errors import InvalidTask, UnknownTask
 from qdeck.job import Job
 from qdeck.payload import Payload
-from qdeck.terms import NO_OPTIONS, Kind, Options, check_seconds, make_options
+from qdeck.terms import NO_OPTIONS, Kind, Options, check_seconds, fill_limit_key, make_options
+
+if TYPE_CHECKING:
+    from qdeck.flow import Flow, Step
 
 __all__ = [
     "Call",
@@ -66,6 +69,8 @@ class TaskSpec:
     unique: bool | str = False
     unique_for: float | None = None
     expires: float | datetime | None = None
+    limit_key: str | None = None
+    key_limit: int = 1
     retry_delay: Callable[..., float] | None = None
     should_retry: Callable[..., bool] | None = None
     failed: Callable[..., Any] | None = None
@@ -101,6 +106,8 @@ class TaskSpec:
             "expires": self.expires.isoformat()
             if isinstance(self.expires, datetime)
             else self.expires,
+            "limit_key": self.limit_key,
+            "key_limit": self.key_limit,
             "schema": self.schema(),
         }
 
@@ -155,11 +162,34 @@ class TaskSpec:
 
 
 class Call(msgspec.Struct, Generic[R], frozen=True):
-    """One enqueue, ready to send: the task, its arguments as JSON, and what is said differently."""
+    """One enqueue, ready to send: the task, its arguments as JSON, and what is said differently.
+
+    `sender` is the deck that made it, if it was one.
+    """
 
     spec: TaskSpec
     payload: bytes
     options: Options = NO_OPTIONS
+    sender: Sender | None = None
+
+    def then(self, *steps: Step) -> Flow:
+        """Return this job and those that start when it has completed; nothing is sent yet."""
+        from qdeck.flow import Flow
+
+        return Flow.of(self).then(*steps)
+
+    def call(self) -> Call[R]:
+        """Return this call."""
+        return self
+
+    def limit(self) -> tuple[str, int]:
+        """Return the key that limits this job ("": none) and how many with it may run at once."""
+        options, spec = self.options, self.spec
+        template = spec.limit_key if options.limit_key is None else options.limit_key
+        most = spec.key_limit if options.key_limit is None else options.key_limit
+        if not template:
+            return "", 0
+        return fill_limit_key(spec.name, template, self.payload), most
 
     def unique_key(self) -> str | None:
         """Return the digest of the unique key that this enqueue takes; None when it takes none.
@@ -199,6 +229,14 @@ class Sender(Protocol):
 
     def send_sync(self, call: Call[R]) -> Job[R]:
         """Enqueue one call, without an event loop."""
+        ...
+
+    async def send_flow(self, flow: Flow) -> list[Job[Any]]:
+        """Enqueue the jobs of a flow."""
+        ...
+
+    def send_flow_sync(self, flow: Flow) -> list[Job[Any]]:
+        """Enqueue the jobs of a flow, without an event loop."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""On which terms a job is enqueued: when, where, how urgent, how often, and once only.
+"""On which terms a job is enqueued: when, where, how urgent, how often, how many at once.
 
 Owns the frozen `Options` of one enqueue, the names and types of all that may be said (of one
 enqueue `Wishes`, of a task `TaskTerms`), and the checks of each term, which both share.
@@ -28,6 +28,8 @@ __all__ = [
     "Wishes",
     "check_aware",
     "check_expires",
+    "check_key_limit",
+    "check_limit_key",
     "check_metadata",
     "check_retries",
     "check_seconds",
@@ -35,11 +37,15 @@ __all__ = [
     "check_terms",
     "check_timeout",
     "check_unique",
+    "fill_limit_key",
     "make_options",
 ]
 
 #: A task may ask for this many more runs at most.
 MOST_RETRIES: Final = 1_000_000
+#: A key of a limit may have this many characters, and let this many jobs run at once.
+KEY_CHARACTERS: Final = 200
+MOST_OF_A_KEY: Final = 1000
 #: A job's metadata may have this many bytes of JSON.
 METADATA_BYTES: Final = 64 * 1024
 
@@ -48,7 +54,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What one enqueue says differently from its task; None where it says nothing.
 
     `delay` and `timeout` are seconds, `at` is aware, `expires` is seconds or aware, `priority` is a
-    number. `unique` is a key, True for "by arguments", or False for "not this time".
+    number. `unique` is a key, True for "by arguments", or False for "not this time". At most
+    `key_limit` jobs with the same `limit_key` run at once in a queue; "" is no key this time.
     """
 
     delay: float | None = None
@@ -61,6 +68,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] | None = None
     max_retries: int | None = None
     timeout: float | None = None
+    limit_key: str | None = None
+    key_limit: int | None = None
 
 
 NO_OPTIONS: Final = Options()
@@ -82,6 +91,8 @@ class Wishes(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     max_retries: int | None
     timeout: float | None
+    limit_key: str | None
+    key_limit: int | None
 
 
 class TaskTerms(TypedDict, total=False):
@@ -96,6 +107,8 @@ class TaskTerms(TypedDict, total=False):
     unique: bool | str | None
     unique_for: float | None
     expires: float | datetime | None
+    limit_key: str | None
+    key_limit: int | None
     run: Kind | None
 
 
@@ -177,6 +190,25 @@ def check_unique(value: object) -> bool | str:
     )
 
 
+def check_limit_key(value: object) -> str:
+    """Return the key whose jobs are limited together: at most 200 characters, "" for none."""
+    if isinstance(value, str) and len(value) <= KEY_CHARACTERS and "\n" not in value:
+        return value
+    raise SettingsError(
+        f"limit_key {value!r:.100} is not usable; give one line of at most {KEY_CHARACTERS} "
+        "characters"
+    )
+
+
+def check_key_limit(value: object) -> int:
+    """Return how many jobs with one key may run at once: a whole number from 1 to 1000."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_OF_A_KEY:
+        return value
+    raise SettingsError(
+        f"key_limit {value!r} is not usable; give a whole number from 1 to {MOST_OF_A_KEY}"
+    )
+
+
 def check_metadata(value: object) -> dict[str, Any]:
     """Return a job's metadata: a mapping of text to JSON values, at most 64 KiB."""
     try:
@@ -215,23 +247,41 @@ def _checked(
     }
 
 
-def check_template(task: str, unique: bool | str, fields: Collection[str]) -> None:
-    """Refuse a task's unique key that names something else than its arguments."""
-    if not isinstance(unique, str):
+def check_template(
+    task: str, template: bool | str, fields: Collection[str], term: str = "unique"
+) -> None:
+    """Refuse a task's unique or limit key that names something else than its arguments."""
+    if not isinstance(template, str):
         return
     try:
-        named = [name for _, name, _, _ in Formatter().parse(unique) if name is not None]
+        named = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
     except ValueError as error:
         raise SettingsError(
-            f"task {task!r}: unique {unique!r} is no template: {error}; write a literal brace twice"
+            f"task {task!r}: {term} {template!r} is no template: {error}; "
+            "write a literal brace twice"
         ) from None
     for name in named:
         root = re.split(r"[.\\[]", name, maxsplit=1)[0]
         if root not in fields:
             raise SettingsError(
-                f"task {task!r}: unique {unique!r} names {name!r}; its arguments are: "
+                f"task {task!r}: {term} {template!r} names {name!r}; its arguments are: "
                 f"{', '.join(fields) or 'none'}"
             )
+
+
+def fill_limit_key(task: str, template: str, payload: bytes) -> str:
+    """Return the limit key of one job, made of its arguments; raises SettingsError."""
+    if "{" not in template and "}" not in template:
+        return template
+    try:
+        found = template.format_map(msgspec.json.decode(payload))
+    except (KeyError, IndexError, AttributeError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"task {task!r}: limit_key {template!r} does not fit its arguments: "
+            f"{type(error).__name__}: {error}; name arguments in braces, write a literal brace "
+            "twice"
+        ) from None
+    return check_limit_key(found)
 
 
 def _check_run(value: object) -> str:
@@ -251,6 +301,8 @@ _OPTION_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "metadata": check_metadata,
     "max_retries": check_retries,
     "timeout": check_timeout,
+    "limit_key": check_limit_key,
+    "key_limit": check_key_limit,
 }
 _TERM_CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "name": lambda value: check_name("task", value),

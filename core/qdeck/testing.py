@@ -10,6 +10,7 @@ import msgspec
 
 from qdeck.classtask import Task
 from qdeck.errors import Discard, Snooze
+from qdeck.flow import Flow
 from qdeck.handle import TaskHandle
 from qdeck.inline import Elsewhere, NoSink, run_apart, run_inline, start_job
 from qdeck.job import Job, JobFailure, State
@@ -36,6 +37,7 @@ class TestBox:
         self._calls: dict[str, Call[Any]] = {}
         self.jobs: dict[str, Job[Any]] = {}
         self._unique: dict[str, str] = {}
+        self._after: dict[str, list[str]] = {}
         self._before: Elsewhere | None = None
 
     def __enter__(self) -> TestBox:
@@ -68,6 +70,28 @@ class TestBox:
             self._unique[digest] = job.id
         return job
 
+    async def send_flow(self, flow: Flow) -> list[Job[Any]]:
+        """Take the calls of a flow."""
+        return self.send_flow_sync(flow)
+
+    def send_flow_sync(self, flow: Flow) -> list[Job[Any]]:
+        """Take the calls of a flow; those that wait for others are scheduled."""
+        taken: list[Job[Any]] = []
+        for call, places in zip(flow.calls, flow.after, strict=True):
+            job = self.send_sync(call)
+            if places:
+                self._after[job.id] = [taken[at].id for at in places]
+                job = msgspec.structs.replace(job, state=State.SCHEDULED)
+                self.jobs[job.id] = job
+            taken.append(job)
+        return taken
+
+    def _waits(self, job: Job[Any]) -> bool:
+        """Whether a job that this one waits for has not completed."""
+        return any(
+            self.jobs[name].state is not State.COMPLETED for name in self._after.get(job.id, ())
+        )
+
     def cancel(self, job_id: str) -> str | None:
         """Cancel a job that has not run."""
         job = self.jobs.get(job_id)
@@ -93,11 +117,13 @@ class TestBox:
         """Run everything to its end, with its retries and without their delays, and return it.
 
         Jobs that handlers enqueue meanwhile are run too. A failing job ends dead; its error is in
-        `job.error`.
+        `job.error`. What waits for a job that ended otherwise than completed stays as it is.
         """
         ended: list[Job[Any]] = []
         while True:
-            waiting = [job for job in self.jobs.values() if not job.state.finished]
+            waiting = [
+                job for job in self.jobs.values() if not job.state.finished and not self._waits(job)
+            ]
             if not waiting:
                 return ended
             first = max(waiting, key=lambda job: job.priority)
@@ -106,14 +132,22 @@ class TestBox:
 
     def _run(self, job: Job[Any]) -> Job[Any]:
         call, deck = self._calls[job.id], self._deck
-        attempt, snoozed = 0, 0
+        attempt, snoozed, after = 0, 0, self._after.get(job.id, ())
         while True:
             attempt += 1
             started, sink = datetime.now(UTC), NoSink()
             number = attempt
             try:
                 value = run_apart(
-                    lambda: run_inline(call, job, number, deck.middleware, deck.lifespan, sink)  # noqa: B023
+                    lambda: run_inline(
+                        call,
+                        job,
+                        number,
+                        deck.middleware,
+                        deck.lifespan,
+                        sink,
+                        after,  # noqa: B023
+                    )
                 )
             except Snooze:
                 attempt -= 1

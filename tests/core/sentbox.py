@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import qdeck
+from qdeck.flow import Flow
 from qdeck.handle import TaskDecorators
 from qdeck.task import Call, Registry
 
@@ -27,3 +28,9 @@ class SentBox(TaskDecorators):
         self.sent.append(call)
         state = qdeck.State.PENDING
         return qdeck.Job(id=str(len(self.sent)), task=call.spec.name, queue="x", state=state)
+
+    async def send_flow(self, flow: Flow) -> list[qdeck.Job[Any]]:
+        return self.send_flow_sync(flow)
+
+    def send_flow_sync(self, flow: Flow) -> list[qdeck.Job[Any]]:
+        return [self.send_sync(call) for call in flow.calls]

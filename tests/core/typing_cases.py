@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, assert_type
 
 import qdeck
+from qdeck.flow import Flow
 from qdeck.handle import TaskDecorators, TaskHandle
 from qdeck.task import Call, Registry
 
@@ -25,6 +26,12 @@ class Deck(TaskDecorators):
 
     def send_sync(self, call: Call[R]) -> qdeck.Job[R]:
         return qdeck.Job(id="1", task=call.spec.name, queue="x", state=qdeck.State.PENDING)
+
+    async def send_flow(self, flow: Flow) -> list[qdeck.Job[Any]]:
+        return self.send_flow_sync(flow)
+
+    def send_flow_sync(self, flow: Flow) -> list[qdeck.Job[Any]]:
+        return [self.send_sync(call) for call in flow.calls]
 
 
 deck = Deck()
@@ -64,6 +71,11 @@ def crunch(n: int) -> int:
 @deck.task(name="mail.send", unique="user-{n}", unique_for=60, expires=300)
 def with_options_and_context(ctx: qdeck.Context, n: int) -> float:
     return n / 2
+
+
+@deck.task(limit_key="user-{n}", key_limit=2)
+def tick(n: int = 1) -> None:
+    return None
 
 
 @deck.register
@@ -110,6 +122,13 @@ async def good() -> None:
     assert_type(payment.dispatch_sync(), qdeck.Job[Any])
     assert_type(payment.order_id, int)
     await Refund(1).dispatch()
+    assert_type(plain.call(1).then(payment, Refund(1).delay(2), crunch.call(2)), Flow)
+    assert_type(payment.then(deck.group([plain.call(n) for n in range(3)])), Flow)
+    assert_type(
+        await deck.group([payment, crunch.call(1)]).then(Refund(1)).enqueue(), list[qdeck.Job[Any]]
+    )
+    limited = crunch.options(limit_key="k", key_limit=2)
+    assert_type(limited.call(1).then(limited.call(2)).enqueue_sync(), list[qdeck.Job[Any]])
     handle: TaskHandle[[int], int] = crunch
     state: qdeck.State = (await handle.enqueue(1)).state
     assert state is qdeck.State.PENDING
@@ -124,6 +143,10 @@ async def bad() -> None:
     send_email.call("a@example.org", subject=None)  # type: ignore[arg-type]
     send_email.options(delay=1).enqueue_sync(b"a", "hi")  # type: ignore[arg-type]
     send_email.options(delay="soon")  # type: ignore[arg-type]
+    send_email.options(key_limit="2")  # type: ignore[arg-type]
+    plain.call(1).then(2)  # type: ignore[arg-type]
+    deck.group([1])  # type: ignore[list-item]
+    crunch.then(plain.call(1))  # type: ignore[misc]
     send_email.options(colour="red")  # type: ignore[call-arg]
     Refund(1).options(colour="red")  # type: ignore[call-arg]
     Refund(1).delay(1).options(delay="soon")  # type: ignore[arg-type]
