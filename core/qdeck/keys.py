@@ -30,7 +30,12 @@ FIXED: Final = {
     "ops": "zset",
     "audit": "stream",
     "cleared": "zset",
+    "cron": "hash",
+    "cron:due": "zset",
 }
+
+#: A fixed key as an attribute: `cron:due` is `cron_due`.
+_ATTRIBUTES: Final = {name: name.replace(":", "_") for name in FIXED}
 
 #: What follows the tag of a queue in names that end in an id, a task, a fingerprint or a time.
 SUFFIXES: Final = {
@@ -54,7 +59,7 @@ SUFFIXES: Final = {
 class QueueKeys:
     """The names of one queue; attributes are the fixed keys, methods the rest."""
 
-    __slots__ = (*FIXED, "_lists", "queue", "tag")
+    __slots__ = (*_ATTRIBUTES.values(), "_lists", "queue", "tag")
 
     ready: str
     scheduled: str
@@ -72,19 +77,23 @@ class QueueKeys:
     ops: str
     audit: str
     cleared: str
+    cron: str
+    cron_due: str
 
     def __init__(self, prefix: str, queue: str) -> None:
         self.queue = queue
         self.tag = f"{{{prefix}:{queue}}}:"
-        for name in FIXED:
-            setattr(self, name, self.tag + name)
+        for name, attribute in _ATTRIBUTES.items():
+            setattr(self, attribute, self.tag + name)
         self._lists: dict[str, tuple[str, ...]] = {}
 
     def of(self, names: str) -> tuple[str, ...]:
         """Return the fixed keys of some names (joined by spaces), made once for each such text."""
         made = self._lists.get(names)
         if made is None:
-            made = self._lists[names] = tuple(getattr(self, name) for name in names.split())
+            made = self._lists[names] = tuple(
+                getattr(self, _ATTRIBUTES[name]) for name in names.split()
+            )
         return made
 
     def job(self, job_id: str) -> str:
@@ -155,7 +164,7 @@ class QueueKeys:
 class SharedKeys:
     """The names that belong to no queue."""
 
-    __slots__ = ("audit", "queues", "tag", "tasks", "workers")
+    __slots__ = ("audit", "queues", "schedules", "tag", "tasks", "workers")
 
     def __init__(self, prefix: str) -> None:
         self.tag = f"{{{prefix}}}:"
@@ -163,6 +172,7 @@ class SharedKeys:
         self.workers = self.tag + "workers"
         self.tasks = self.tag + "tasks"
         self.audit = self.tag + "audit"
+        self.schedules = self.tag + "schedules"
 
     def worker(self, worker: str) -> str:
         """Return a worker's own record (hash, kept 24 h after its last beat)."""
