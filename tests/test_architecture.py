@@ -43,7 +43,7 @@ ENGINE_ORDER = in_order("""
 CONSOLE_ORDER = in_order("""
     __main__ launch tour app commands prompt keyboard framing shell look verbs
     screens
-    dispatch screens.base widgets desk actions poller
+    dispatch screens.base widgets desk actions poller scout
     delta lifetime colourless driver packets terminal
     supervisor inprocess childworker output options choices local
     clipboard palette themes format __init__
@@ -78,6 +78,7 @@ CONNECTION_LAYER = {
 DOORS = {
     "__main__": {"cli", "ending"},
     "launch": {"deck", "ending", "errors", "settings"},
+    "scout": {"deck", "server", "settings"},
     "tour": {"demo"},
     "supervisor": {"app", "deck", "errors"},
     "inprocess": {"deck", "queue", "record", "worker"},

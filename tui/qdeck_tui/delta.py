@@ -280,10 +280,13 @@ class DeltaMixin(App[None]):
 
     async def _on_resize(self, event: Resize) -> None:
         """Forget the frame: a terminal may rewrap or clear on a change of its size, even back."""
-        self.forget_frame()
-        # Textual takes no notice of the same size again; its first two events only tell the size.
-        if self._sizes_told >= 2 and event.size == self._size:
-            self.screen.refresh()
+        again = event.size == self._size
+        # Its first two events only tell the size that everything was drawn for.
+        if self._sizes_told >= 2 or not again:
+            self.forget_frame()
+            if again:
+                # Textual takes no notice of the same size again.
+                self.screen.refresh()
         self._sizes_told += 1
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:

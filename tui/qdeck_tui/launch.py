@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qdeck.admin import Admin
     from qdeck.settings import Settings
     from qdeck_tui.options import Options
+    from qdeck_tui.scout import Scout
     from qdeck_tui.supervisor import LocalWorkers
 
 __all__ = ["launch"]
@@ -61,8 +62,12 @@ def launch(words: Sequence[str]) -> int:
             1,
         )
     prepare_environment(os.environ)
+    from qdeck_tui.scout import send
+
+    scout = None if chosen.demo else send(settings, read_only=chosen.read_only)
     options = _options(chosen, settings, read_choices(config), config)
-    return _Console(options, Tour(chosen.seed, chosen.root) if chosen.demo else None).run()
+    tour = Tour(chosen.seed, chosen.root) if chosen.demo else None
+    return _Console(options, tour, scout).run()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,8 +120,9 @@ def _options(
 class _Console:
     """One run of the console, from taking the terminal to giving it back."""
 
-    def __init__(self, options: Options, tour: Tour | None) -> None:
+    def __init__(self, options: Options, tour: Tour | None, scout: Scout | None) -> None:
         self.options = options
+        self.scout = scout
         self.output = OutputLog()
         self.terminal = Terminal(self.output.add)
         self.tour = tour
@@ -139,6 +145,7 @@ class _Console:
                 supervisor=workers,
                 options=self.options,
                 terminal=self.terminal,
+                scout=self.scout,
             )
             farewell = app.farewell
             app.on_ending = workers.end
@@ -175,6 +182,8 @@ class _Console:
 
     def _end(self, workers: LocalWorkers) -> None:
         """Give jobs back, end the demo, and close what is open."""
+        if self.scout is not None:
+            self.scout.end()
         if self.tour is not None:
             self.tour.stop_feeding()
         workers.end("give back")

@@ -8,16 +8,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from time import monotonic
+from typing import cast
 
 from textual.message import Message
 
 from qdeck.admin import Admin, Failure, JobRef, LogChunk, Snapshot
+from qdeck_tui.scout import EarlyDoor, Report
 
 __all__ = ["LogRead", "Poller", "Read", "Refreshed"]
 
 Read = Callable[[Admin], Awaitable[object]]
 PART_LIMIT = 12.0
 TAIL_PAUSE = 0.25
+# Seconds in which the first screen is painted, before imports take the time of this process.
+PAINTED = 0.1
 
 
 class Refreshed(Message):
@@ -49,8 +53,10 @@ class Poller:
         open_admin: Callable[[], Awaitable[Admin]],
         post: Callable[[Message], object],
         every: float,
+        scouted: Callable[[], Awaitable[Report | None]] | None = None,
     ) -> None:
         self._open = open_admin
+        self._scouted = scouted
         self._post = post
         self.every = every
         self.admin: Admin | None = None
@@ -89,6 +95,8 @@ class Poller:
                 await asyncio.wait_for(self.admin.close(), 2)
 
     async def _run(self) -> None:
+        if self._scouted is not None:
+            await self._take(self._scouted)
         while True:
             self._wake.clear()
             if not self.frozen or self._fresh:
@@ -98,13 +106,35 @@ class Poller:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
 
+    async def _take(self, scouted: Callable[[], Awaitable[Report | None]]) -> None:
+        """Show what a scout brings for the first screen, and open the door once that is painted."""
+        token = self._token
+        report = await scouted()
+        if report is None or token != self._token:
+            return
+        door = EarlyDoor(report, self._open)
+        self.admin = cast("Admin", door)
+        snapshot = report.parts["snapshot"]
+        self.rtt = snapshot.rtt_s if isinstance(snapshot, Snapshot) else None
+        self._fresh = False
+        self._wake.clear()
+        self._post(Refreshed(token, report.parts, 0.0))
+        await asyncio.sleep(PAINTED)
+        with suppress(Exception):
+            # A door that cannot be opened says so with the next reading.
+            await door.opened()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), self.every)
+
     async def _poll(self) -> None:
         token, wanted = self._token, self._parts()
         started = monotonic()
-        if self.admin is None:
+        early = self.admin if isinstance(self.admin, EarlyDoor) else None
+        if self.admin is None or early is not None:
             try:
-                self.admin = await self._open()
+                self.admin = await (early.opened() if early is not None else self._open())
             except Exception as error:
+                self.admin = None
                 failure = Failure(_words(error))
                 self._post(Refreshed(token, dict.fromkeys(wanted, failure), 0.0))
                 return

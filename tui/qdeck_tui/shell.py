@@ -23,6 +23,7 @@ from qdeck_tui.lifetime import TerminalMixin
 from qdeck_tui.look import begin_theme
 from qdeck_tui.palette import Palette
 from qdeck_tui.poller import LogRead, Poller, Refreshed
+from qdeck_tui.scout import FIRST
 from qdeck_tui.screens.base import View
 from qdeck_tui.screens.overview import OverviewView
 from qdeck_tui.verbs import Verbs
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from qdeck_tui.local import StartRequest, Supervisor
     from qdeck_tui.options import Options
     from qdeck_tui.poller import Read
+    from qdeck_tui.scout import Scout
     from qdeck_tui.terminal import Terminal
     from qdeck_tui.widgets.overlay import Sheet
 
@@ -71,6 +73,7 @@ class Shell(DeltaMixin, TerminalMixin):
         supervisor: Supervisor | None = None,
         options: Options,
         terminal: Terminal | None = None,
+        scout: Scout | None = None,
     ) -> None:
         super().__init__(terminal=terminal)
         self.options = options
@@ -86,7 +89,9 @@ class Shell(DeltaMixin, TerminalMixin):
         self.zone: tzinfo = UTC if options.zone == "utc" else local_zone()
         self.snapshot: Snapshot | None = None
         self.palette = Palette(None, options.colour)
-        self.poller = Poller(open_admin, self.post_message, options.every)
+        self._scout = scout
+        scouted = None if scout is None else scout.report
+        self.poller = Poller(open_admin, self.post_message, options.every, scouted)
         rows, refused = remap(ROWS, options.keys)
         clashes = tuple(f"keys: {k!r} is both {a.id} and {b.id}" for a, b, k in conflicts(rows))
         self.notices = (*options.notices, *refused, *clashes, *begin_theme(self, options))
@@ -109,10 +114,13 @@ class Shell(DeltaMixin, TerminalMixin):
     # Textual
 
     def on_mount(self) -> None:
-        """Begin once the first screen is painted, which comes before anything is read."""
+        """Begin once the first screen is painted, which comes before anything is read here."""
         self.set_interval(1.0, self._tick)
         self.show_header()
-        self.call_after_refresh(self._begin)
+        if self._scout is None:
+            self.call_after_refresh(self._begin)
+        else:
+            self.call_later(self._begin)
 
     def use_variables(self) -> None:
         """Let the styles be read with the variables of the current theme."""
@@ -199,10 +207,7 @@ class Shell(DeltaMixin, TerminalMixin):
         if view is None:
             return
         self._token += 1
-        reads: dict[str, Read] = {
-            "snapshot": lambda admin: admin.snapshot(),
-            "workers": lambda admin: admin.workers(),
-        }
+        reads: dict[str, Read] = {name: FIRST[name] for name in ("snapshot", "workers")}
         self.poller.want(self._token, lambda: {**reads, **view.parts()})
         self.call_after_refresh(self.changed)
         self.show_header()

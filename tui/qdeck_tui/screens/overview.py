@@ -16,10 +16,10 @@ from qdeck.admin import (
     Page,
     QueueRow,
     Snapshot,
-    Window,
 )
 from qdeck_tui.format import clock, count, plural, prose
 from qdeck_tui.poller import Read
+from qdeck_tui.scout import FIRST
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import (
     group_columns,
@@ -86,12 +86,9 @@ class OverviewView(ListView):
 
     def parts(self) -> Mapping[str, Read]:
         """Ask for the groups and the longest running; the snapshot is always read."""
-        parts: dict[str, Read] = {"operations": lambda admin: admin.operations()}
-        if self.failures.wanted:
-            parts["errors"] = lambda admin: admin.errors()
-        if self.longest.wanted:
-            parts["running"] = lambda admin: admin.running(Window(0, 100))
-        return parts
+        wanted = {"operations": True, "errors": self.failures.wanted}
+        wanted["running"] = self.longest.wanted
+        return {name: FIRST[name] for name, is_wanted in wanted.items() if is_wanted}
 
     def show(self, parts: Parts) -> None:
         """Take the parts that were read."""
