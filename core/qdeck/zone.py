@@ -93,7 +93,7 @@ class Timeline:
         offset = self.offset(first)
         for look in range(first + _LOOK, last + 1, _LOOK):
             if self.offset(look - 1) != offset:
-                change = self._change(look - _LOOK, look - 1, offset)
+                change = self._change(look - _LOOK - 1, look - 1, offset)
                 stretches.append(Stretch(start, change, offset, before))
                 start, before, offset = change, offset, self.offset(change)
         stretches.append(Stretch(start, last, offset, before))
