@@ -26,15 +26,16 @@ def in_order(text: str) -> list[str]:
 ENGINE_ORDER = in_order("""
     __main__ cli
     demo
-    worker heart presence runs reports upkeep execute processes child wait line
-    operator bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
+    worker heart presence runs reports upkeep execute processes child wait line courier
+    operator insightdesk explain causes events history likeness serverlook bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
     glimpse crew reader rights
     operation app deck inquiry testing inline invoke handle classtask signature
     lookup producer flow link logs queue outcome
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
-    task terms payload context query record links keys job settings address options backoff stats
+    patching task terms payload context query record links keys job settings address options backoff
+    stats
     cronpreview cronlint cronwords cron cronfield zone
     ending lifeline admin errors __init__
 """)
