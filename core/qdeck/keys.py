@@ -28,6 +28,7 @@ FIXED: Final = {
     "wake": "zset",
     "logs": "zset",
     "ops": "zset",
+    "outbox": "hash",
     "audit": "stream",
     "cleared": "zset",
     "cron": "hash",
@@ -53,6 +54,10 @@ SUFFIXES: Final = {
     "last": "last:",
     "operation": "op:",
     "trash": "trash:",
+    "done": "done:",
+    "key": "key:",
+    "wait": "wait:",
+    "keyed": "keyed:",
 }
 
 
@@ -75,6 +80,7 @@ class QueueKeys:
     wake: str
     logs: str
     ops: str
+    outbox: str
     audit: str
     cleared: str
     cron: str
@@ -123,6 +129,22 @@ class QueueKeys:
     def held(self, task: str) -> str:
         """Return the pending jobs of a paused task (zset)."""
         return f"{self.tag}held:{task}"
+
+    def done(self, job_id: str) -> str:
+        """Return which of the jobs that a job waits for have completed (set)."""
+        return f"{self.tag}done:{job_id}"
+
+    def key(self, key: str) -> str:
+        """Return the running jobs of a key that limits them (set)."""
+        return f"{self.tag}key:{key}"
+
+    def wait(self, key: str) -> str:
+        """Return the held jobs of a key that is full, as "task id" (zset)."""
+        return f"{self.tag}wait:{key}"
+
+    def keyed(self, task: str) -> str:
+        """Return the keys that jobs of a task are held for, with their limits (zset)."""
+        return f"{self.tag}keyed:{task}"
 
     def group(self, fingerprint: str) -> str:
         """Return the dead ids of an error group (zset)."""

@@ -6,10 +6,11 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from qdeck.courier import settle_links
 from qdeck.errors import ConnectionFailed, QdeckError, SettingsError
-from qdeck.queue import Turn
+from qdeck.queue import Turn, read_tend
 from qdeck.record import Settle
 from qdeck.settings import check_name
 
@@ -118,8 +119,13 @@ class Line:
             self.looked = time.monotonic()
             self.hot = turn.again or len(turn.claimed) == want
 
-    def tended(self, next_s: float | None) -> None:
+    def tended(self, answer: list[Any]) -> None:
         """Note what tending said; a claim follows, since it lets others see that somebody lives."""
+        next_s, _, lost = read_tend(answer)
+        for job_id in lost:
+            _log.warning(
+                "queue %s: job %s came back from a worker that vanished", self.name, job_id
+            )
         self._pause = 0.0
         self._due_at = None if next_s is None else time.monotonic() + max(next_s, 0.002)
         self.hot = True
@@ -199,6 +205,8 @@ class Lines:
                 if await self._deck.call("ZCARD", line.keys.lease):
                     return False
                 if not paused and await self._deck.call("ZCARD", line.keys.ready):
+                    return False
+                if await settle_links(self._deck, line.name):
                     return False
             except QdeckError as error:
                 line.fail(error)

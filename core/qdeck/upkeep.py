@@ -1,4 +1,4 @@
-"""What any worker does for its queues besides running jobs: trimming and bulk operations.
+"""What any worker does for its queues besides running jobs: successors, trimming, bulk operations.
 
 Promotion of due jobs and the return of lost ones happen in the worker's own turn, when they are
 due. Everything here is bounded a step, and a step that finds much to do is followed by the next.
@@ -12,6 +12,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 from qdeck import queue as verbs
+from qdeck.courier import settle_links
 from qdeck.errors import QdeckError
 from qdeck.operation import advance_all
 
@@ -37,6 +38,7 @@ class Upkeep:
     async def run(self) -> None:
         """Look after each queue again and again; errors are logged and end nothing."""
         looks = 0
+        await self.once(trim=False)
         while True:
             await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
             looks += 1
@@ -52,6 +54,7 @@ class Upkeep:
 
     async def look(self, queue: str, *, trim: bool) -> None:
         """Do what there is to do for one queue now."""
+        await settle_links(self._deck, queue)
         more = True
         while more:
             more = await advance_all(self._deck, queue)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qdeck import logs
 from qdeck import queue as verbs
+from qdeck.courier import Courier
 from qdeck.errors import ConnectionFailed, SettingsError
 from qdeck.execute import Run
 from qdeck.heart import Heart
@@ -91,6 +92,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kick = asyncio.Event()
         self._reports = Reports(deck)
+        self._courier = Courier(deck)
         self._runs: Runs | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._hooks: set[asyncio.Task[Any]] = set()
@@ -203,6 +205,7 @@ class Worker:
                 await publish(self, [line.keys for line in self._lines])
                 heart.start()
                 self._spawn(self._reports.often())
+                self._spawn(self._courier.run())
                 self._spawn(keep_shown(self))
                 upkeep = Upkeep(self.deck, self.queues)
                 self._spawn(upkeep.run())
@@ -338,16 +341,9 @@ class Worker:
         settings = self.deck.settings
         command = verbs.tend(line.keys, settings.lease, settings.max_retries)
         try:
-            answer = await self.deck.execute(command, patience=line.patience)
-            next_s, _, lost = verbs.read_tend(answer)
+            line.tended(await self.deck.execute(command, patience=line.patience))
         except Exception as error:
             line.fail(error)
-            return
-        line.tended(next_s)
-        for job_id in lost:
-            _log.warning(
-                "queue %s: job %s came back from a worker that vanished", line.name, job_id
-            )
 
     def _settled(self, settle: Settle, word: str) -> None:
         run = self.runs.acknowledge(settle)
@@ -358,7 +354,8 @@ class Worker:
             self.ended(run, settle, word)
 
     def ended(self, run: Run, settle: Settle, word: str) -> None:
-        """Run the `failed` hook of a task whose job a settle has made dead."""
+        """Run the `failed` hook of a task whose job a settle has made dead; tell who waits."""
+        self._courier.ended(run, word)
         if word == "dead" and run.spec.failed is not None:
             error = run.error or RuntimeError(f"{settle.type}: {settle.message}")
             hook = self._spawn(run.spec.run_failed(error, run.args))
@@ -396,5 +393,6 @@ class Worker:
                 await self._turn(line, 0)
         if self.runs:
             await self._give_back()
+        await self._courier.close()
         await sign_off(self, heart)
         await self.runs.close()

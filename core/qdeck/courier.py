@@ -1,0 +1,146 @@
+"""Taking word of completed jobs to those that wait for them, over queues; and freeing held keys.
+
+A completed job with successors is put in its queue's outbox by the script that settles it, and
+leaves the outbox when their queues have taken note. Each step may be repeated by anybody: a job
+that waits counts each job that it waits for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from qdeck import queue as verbs
+from qdeck.errors import QdeckError
+from qdeck.links import decode_names
+from qdeck.queue import BATCH
+
+if TYPE_CHECKING:
+    from qdeck.deck import Deck
+    from qdeck.execute import Run
+
+__all__ = ["Courier", "deliver_all", "reclaim_all", "settle_links"]
+
+_log = logging.getLogger("qdeck.worker")
+#: Entries of an outbox that are read at a time; each may be as large as a flow.
+_PAGE: Final = 50
+#: Seconds that a worker that leaves gives to what it has just settled.
+_LAST: Final = 2.0
+
+
+async def deliver_all(deck: Deck, queue: str) -> int:
+    """Deliver what lies in a queue's outbox; return how many entries left it.
+
+    An entry that cannot be delivered now is logged and stays. Raises QdeckError when the outbox
+    cannot be read.
+    """
+    keys, cursor, left = deck.keys(queue), 0, 0
+    while True:
+        answer = await deck.call("HSCAN", keys.outbox, cursor, "COUNT", _PAGE)
+        cursor, flat = int(answer[0]), answer[1]
+        if flat:
+            entries = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+            done = await _deliver(deck, queue, entries)
+            if done:
+                await deck.call("HDEL", keys.outbox, *done)
+                left += len(done)
+        if cursor == 0:
+            return left
+
+
+async def _deliver(deck: Deck, queue: str, entries: dict[str, bytes]) -> list[str]:
+    """Tell each job that waits; return the completed jobs of which all have been told."""
+    parcels: dict[str, list[tuple[str, str, str]]] = {}
+    for job_id, raw in entries.items():
+        for target, waiting in decode_names(raw.decode("utf-8", "replace")):
+            parcels.setdefault(target, []).append((waiting, f"{queue} {job_id}", job_id))
+    undelivered: set[str] = set()
+    for target, parcel in parcels.items():
+        at = 0
+        while at < len(parcel):
+            part = parcel[at : at + BATCH]
+            try:
+                command = verbs.deliver(deck.keys(target), [each[:2] for each in part])
+                answers = await deck.execute(command)
+            except QdeckError as error:
+                _log.warning(
+                    "queue %s: what waits in queue %s cannot be told yet: %s", queue, target, error
+                )
+                undelivered |= {job_id for _, _, job_id in parcel[at:]}
+                break
+            at += len(answers)
+    return [job_id for job_id in entries if job_id not in undelivered]
+
+
+async def reclaim_all(deck: Deck, queue: str) -> int:
+    """Take jobs out of hold whose key has room again; return how many.
+
+    Settles and lost leases do so by themselves. This finds the rest: a job that came out of hold
+    and was cancelled before it started, or a record that broke.
+    """
+    keys, freed = deck.keys(queue), 0
+    raw = await deck.call("HGET", keys.meta, "keyed")
+    for task in (raw or b"").decode("utf-8", "replace").split():
+        rank = 0
+        while rank >= 0:
+            rank, more = await deck.execute(verbs.reclaim(keys, task, rank))
+            freed += more
+            await asyncio.sleep(0)
+    return freed
+
+
+async def settle_links(deck: Deck, queue: str) -> int:
+    """Do all of both for a queue; return how much there was to do. Two reads where nothing is."""
+    return await deliver_all(deck, queue) + await reclaim_all(deck, queue)
+
+
+class Courier:
+    """Delivers for one worker as soon as it has settled a job that others wait for."""
+
+    def __init__(self, deck: Deck) -> None:
+        self._deck = deck
+        self._queues: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def ended(self, run: Run, word: str) -> None:
+        """Note how a run has ended; of no interest where no job waits for it."""
+        links = run.body.links
+        if links is None or not links.then:
+            return
+        if word == "completed":
+            self._queues.add(run.queue)
+            self._wake.set()
+        elif word in ("dead", "cancelled"):
+            waiting = decode_names(links.then)
+            _log.warning(
+                "job %s is %s, and its chain stops: %s (%d in all) will not start; retry it to go "
+                "on, or cancel what waits",
+                run.id,
+                word,
+                waiting[0][1] if waiting else "?",
+                len(waiting),
+            )
+
+    async def run(self) -> None:
+        """Deliver whenever there is something to deliver; errors are logged and end nothing."""
+        while True:
+            await self._wake.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Deliver what this worker has settled; upkeep does what fails here."""
+        self._wake.clear()
+        queues, self._queues = self._queues, set()
+        for queue in queues:
+            try:
+                await deliver_all(self._deck, queue)
+            except QdeckError as error:
+                _log.warning("queue %s: its outbox cannot be read now: %s", queue, error)
+
+    async def close(self) -> None:
+        """Deliver what is left, for a moment at most."""
+        try:
+            await asyncio.wait_for(self.flush(), _LAST)
+        except TimeoutError:
+            _log.debug("the outbox is left to other workers")
