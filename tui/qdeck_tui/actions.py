@@ -9,7 +9,7 @@ the method `do_<id>` of the focused pane, the view or the app.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from qdeck.admin import (
@@ -28,6 +28,7 @@ from qdeck.admin import (
     Window,
     WorkerRow,
 )
+from qdeck.admin.frozen import dataclass
 
 __all__ = ["ROWS", "Ask", "Row", "Subject", "conflicts", "freeze", "remap", "row"]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from qdeck.admin.frozen import dataclass
 
 __all__ = ["Choices", "read_choices", "save_choices"]
 
@@ -60,6 +61,8 @@ def save_choices(path: Path, changes: Mapping[str, Any]) -> None:
 
     Raises ValueError when the file is not TOML, and OSError; in both cases it is left as it was.
     """
+    import tempfile
+
     path = path.resolve()
     text = _changed(path, changes)
     path.parent.mkdir(parents=True, exist_ok=True)

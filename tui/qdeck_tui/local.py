@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
+
+from qdeck.admin.frozen import dataclass
 
 __all__ = [
     "CLOSINGS",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from qdeck.admin.frozen import dataclass
 from qdeck_tui.local import Closing, StartRequest
 
 __all__ = ["Options", "ZoneName"]

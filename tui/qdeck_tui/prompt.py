@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from qdeck_tui.format import short_id
 
 if TYPE_CHECKING:
     from qdeck_tui.commands import Commands
+
+from qdeck.admin.frozen import dataclass
 
 __all__ = ["Command", "Prompt"]
 

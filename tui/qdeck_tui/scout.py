@@ -12,7 +12,6 @@ import os
 import pickle
 import signal
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qdeck.admin import (
@@ -29,6 +28,8 @@ from qdeck.admin import (
 
 if TYPE_CHECKING:
     from qdeck.settings import Settings
+
+from qdeck.admin.frozen import dataclass
 
 __all__ = ["FIRST", "EarlyDoor", "Report", "Scout", "send"]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
+
+from qdeck.admin.frozen import dataclass
 
 __all__ = ["COLOURS", "GROUNDS", "TEXTS", "ThemeSet", "load_theme", "load_themes", "read_theme"]
 

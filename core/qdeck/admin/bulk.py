@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, overload
 
+from qdeck.admin.frozen import dataclass
 from qdeck.admin.jobs import JobRef, JobRow
 from qdeck.admin.values import Action, Denied, Outcome, Selection
 

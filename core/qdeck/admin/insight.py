@@ -4,10 +4,10 @@ when, what happened, and how the server is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from qdeck.admin.frozen import dataclass
 from qdeck.admin.jobs import ErrorGroup, JobRef
 from qdeck.admin.values import Failure
 

@@ -9,10 +9,11 @@ back, JSON), `until` (ms) and `of` (the id of the entry that this act took back)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
+from qdeck.admin.frozen import dataclass
 from qdeck.admin.jobs import JobRef, StateName, Window
 from qdeck.admin.values import Outcome
 

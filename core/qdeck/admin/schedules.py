@@ -6,11 +6,12 @@ A schedule lives on the server; its slots are computed in its own zone, and each
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from qdeck.admin.cronview import Preview
+from qdeck.admin.frozen import dataclass
 from qdeck.admin.jobs import JobRef
 from qdeck.admin.values import Denied, Outcome, Permission
 

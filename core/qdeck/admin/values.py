@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
+from qdeck.admin.frozen import dataclass
 from qdeck.admin.jobs import ErrorGroup, JobRef, JobRow, Skipped, StateName
 
 __all__ = [

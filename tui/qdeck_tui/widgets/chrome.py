@@ -5,11 +5,11 @@ draws itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual.events import Click
 from textual.message import Message
 
+from qdeck.admin.frozen import dataclass
 from qdeck_tui.format import cut, width
 from qdeck_tui.widgets.canvas import Canvas, Line, Span
 

@@ -8,7 +8,6 @@ again each time that the number of rows changes; lists here change every second.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -16,6 +15,7 @@ from textual.events import Click, MouseScrollDown, MouseScrollUp
 from textual.message import Message
 
 from qdeck.admin import Window
+from qdeck.admin.frozen import dataclass
 from qdeck_tui.format import count, fit
 from qdeck_tui.widgets.canvas import Line, Span, overlay_style
 from qdeck_tui.widgets.pane import Pane
