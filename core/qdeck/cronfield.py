@@ -186,7 +186,7 @@ class _Item(NamedTuple):
 
 
 def _short(kind: Kind) -> str:
-    names = list(kind.names)[1::2]
+    names = [name for name in kind.names if len(name) == 3]
     return f"{names[0]}-{names[-1]}"
 
 

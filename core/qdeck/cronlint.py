@@ -15,7 +15,7 @@ __all__ = ["lint"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
-_YEAR = 366 * _DAY
+_YEAR = 365 * _DAY
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 
 #: So many others at one instant are worth a warning.
@@ -60,11 +60,11 @@ def _frequency(cron: Cron, now: datetime) -> Lint:
         count, unit = daily, "day"
         if daily == 24 * cron.an_hour and daily > 24:
             count, unit = cron.an_hour, "hour"
+    elif month.any and weekday.any and all(each <= 28 for each in day.values):
+        count, unit = daily * max(1, len(day.values) + day.last), "month"
     else:
         days = Cron.parse(" ".join(["0 0", *(part.plain for part in cron.fields[-3:])]))
         count, unit = daily * sum(1 for _ in days.slots(now, now + _YEAR, "UTC", 400)), "year"
-        if month.any and count and not weekday.values and len(day.values) + day.last == 1:
-            count, unit = (daily, "month") if count == 12 * daily else (count, unit)
     if not count:
         return Lint("info", "rare", "fires in some years only")
     times = "once" if count == 1 else f"{count:,} times"

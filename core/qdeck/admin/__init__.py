@@ -17,6 +17,7 @@ from qdeck.admin.bulk import (
     Operation,
     OperationState,
 )
+from qdeck.admin.clocktime import parse_moment
 from qdeck.admin.cronview import Lint, LintLevel, Preview
 from qdeck.admin.insight import (
     Cause,
@@ -165,4 +166,5 @@ __all__ = [
     "Window",
     "WorkerRow",
     "WorkerState",
+    "parse_moment",
 ]
