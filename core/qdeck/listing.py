@@ -15,7 +15,7 @@ from qdeck.glimpse import Hit
 from qdeck.keys import QueueKeys, queue_keys
 from qdeck.reader import Reader, count, items, text
 
-__all__ = ["SETS", "Source", "order", "paused_tasks", "sources_of", "window_of"]
+__all__ = ["HOLDING", "SETS", "Source", "order", "paused_tasks", "sources_of", "window_of"]
 
 #: The set of each state.
 SETS: Final[dict[StateName, str]] = {
@@ -27,6 +27,9 @@ SETS: Final[dict[StateName, str]] = {
     "cancelled": "cancelled",
     "dead": "dead",
 }
+#: Fields of `meta` with the tasks whose jobs may be held: because the task is paused, was so until
+#: now, or because jobs of it wait for a key.
+HOLDING: Final = ("paused_tasks", "unpark", "keyed")
 #: Rows down to which several sets are merged from their beginnings.
 _SHALLOW: Final = 500
 #: Thresholds tried in one round trip when a deep window is looked for.
@@ -64,18 +67,18 @@ async def sources_of(reader: Reader, queues: Sequence[str], state: StateName) ->
     found = [Source(of.queue, getattr(of, SETS[state]), state) for of in keys]
     if state != "pending":
         return found
-    replies = await reader.read([("HMGET", of.meta, "paused_tasks", "unpark") for of in keys])
+    replies = await reader.read([("HMGET", of.meta, *HOLDING) for of in keys])
     return found + held_sources(keys, replies)
 
 
 def held_sources(keys: Sequence[QueueKeys], replies: Sequence[Any]) -> list[Source]:
-    """Return the sets of held jobs, given `paused_tasks` and `unpark` of each queue."""
+    """Return the sets of held jobs, given what `HOLDING` names of each queue."""
     found = []
     for of, reply in zip(keys, replies, strict=True):
-        paused, leaving = (paused_tasks(field) for field in items(reply) or (None, None))
+        lists = [paused_tasks(field) for field in items(reply)] or [()]
         found += [
-            Source(of.queue, of.held(name), "pending", name in paused, name)
-            for name in dict.fromkeys((*paused, *leaving))
+            Source(of.queue, of.held(name), "pending", name in lists[0], name)
+            for name in dict.fromkeys(name for names in lists for name in names)
         ]
     return found
 
