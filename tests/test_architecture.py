@@ -27,10 +27,11 @@ ENGINE_ORDER = in_order("""
     __main__ cli
     demo
     worker heart presence runs reports upkeep execute processes child wait line courier
-    operator insightdesk explain causes events history likeness serverlook bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
+    operator recorddesk crewdesk journal insightdesk explain history likeness events serverlook causes
+    bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
     glimpse crew reader rights
     operation app deck inquiry testing inline invoke handle classtask signature
-    lookup producer flow link logs queue outcome
+    lookup copies producer flow link logs queue ledger outcome
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
@@ -47,7 +48,7 @@ CONSOLE_ORDER = in_order("""
     dispatch screens.base widgets desk actions poller scout
     delta lifetime colourless driver packets terminal
     supervisor inprocess childworker output options choices local
-    clipboard palette themes format __init__
+    turns clipboard palette themes format __init__
 """)
 
 #: Imports to the left, made inside a function when they are asked for.

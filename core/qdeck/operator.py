@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qdeck import detail
-from qdeck import queue as verbs
 from qdeck.admin import (
     Action,
     Denied,
@@ -19,7 +18,6 @@ from qdeck.admin import (
     JobDetail,
     JobRef,
     LogChunk,
-    Outcome,
     Page,
     Permission,
     Snapshot,
@@ -31,14 +29,18 @@ from qdeck.admin import (
 )
 from qdeck.bulkdesk import BulkDesk
 from qdeck.crew import read_workers, whoami
+from qdeck.crewdesk import CrewDesk
 from qdeck.deck import Deck
 from qdeck.errors import SettingsError
 from qdeck.groups import read_groups
+from qdeck.insightdesk import InsightDesk
+from qdeck.journal import Journal
 from qdeck.keys import QueueKeys
 from qdeck.listing import Source
 from qdeck.overview import Overview
 from qdeck.pages import Pages
 from qdeck.reader import Reader, count, text
+from qdeck.recorddesk import RecordDesk
 from qdeck.rights import READ_ONLY, permissions
 from qdeck.status import Status
 from qdeck.tasktable import read_tasks
@@ -46,7 +48,7 @@ from qdeck.tasktable import read_tasks
 __all__ = ["Operator"]
 
 
-class Operator(BulkDesk):
+class Operator(BulkDesk, CrewDesk, InsightDesk, RecordDesk):
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:
@@ -58,6 +60,7 @@ class Operator(BulkDesk):
         self._status = Status(self.reader, self._overview)
         self._pages = Pages(self.reader, self._overview)
         self._follower = detail.Follower(self.reader)
+        self._journal = Journal(self.reader)
 
     @property
     def label(self) -> str:
@@ -130,28 +133,6 @@ class Operator(BulkDesk):
         """Return the actions that make sense on a target, each allowed or denied, and why."""
         return permissions(target, self._read_only)
 
-    # Changing
-
-    async def pause(self, queue: str, task: str | None = None) -> Outcome:
-        """Stop giving out jobs of a queue, or of one task in it; running jobs go on."""
-        return await self._pause(queue, task, True)
-
-    async def resume(self, queue: str, task: str | None = None) -> Outcome:
-        """Take a pause back."""
-        return await self._pause(queue, task, False)
-
-    async def quiet(self, worker: str) -> Outcome:
-        """Ask a worker to claim nothing more."""
-        return await self._command(worker, "quiet", "asked {} to claim nothing more")
-
-    async def unquiet(self, worker: str) -> Outcome:
-        """Ask a quiet worker to claim again."""
-        return await self._command(worker, "unquiet", "asked {} to claim again")
-
-    async def stop(self, worker: str) -> Outcome:
-        """Ask a worker to finish within its grace and exit."""
-        return await self._command(worker, "stop", "asked {} to finish and exit")
-
     async def close(self) -> None:
         """Close the connection that follows logs; the deck stays open."""
         await self._follower.close()
@@ -191,22 +172,3 @@ class Operator(BulkDesk):
         if task is not None and not count(in_queue) and not count(anywhere):
             raise Denied(f"there is no task {task!r} in {queue}; nothing was changed")
         return keys
-
-    async def _pause(self, queue: str, task: str | None, on: bool) -> Outcome:
-        self._write("pause" if on else "resume")
-        keys = await self._known(queue, task)
-        changed = await self.reader.run(verbs.pause(keys, on, self._actor, task or ""))
-        name = f"{task} in {queue}" if task else queue
-        done, was = ("paused", "paused") if on else ("resumed", "not paused")
-        return Outcome(f"{done} {name}" if changed else f"{name} was {was} already", int(changed))
-
-    async def _command(self, worker: str, word: str, said: str) -> Outcome:
-        self._write(word)
-        shared = self._deck.shared
-        alive = await self.reader.one("EXISTS", shared.worker(worker))
-        if not alive:
-            raise Denied(f"there is no worker {worker!r} any more; nothing was asked")
-        key = shared.control(worker)
-        commands: list[tuple[str | int, ...]] = [("RPUSH", key, word), ("EXPIRE", key, 86400)]
-        self.reader.refuse(await self.reader.read(commands))
-        return Outcome(said.format(worker), 1)

@@ -68,6 +68,14 @@ class Reader:
             raise in_words(self.deck, reply) from reply
         return reply
 
+    async def everywhere(self, words: Sequence[Word]) -> list[Any]:
+        """Return the reply of each primary to one command, errors as values."""
+        try:
+            await self.deck.connector.ensure()
+            return await self.deck.connector.lane().call_everywhere(*words)
+        except (QdeckError, *SERVER_ERRORS) as error:
+            raise in_words(self.deck, error) from error
+
     async def atomic(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Return the replies to commands that see one moment; in a cluster they may see several."""
         if self.deck.connector.cluster:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from qdeck.admin.bulk import BulkDoor
+from qdeck.admin.insight import InsightDoor
 from qdeck.admin.jobs import (
     ErrorGroup,
     ErrorGroups,
@@ -30,7 +31,7 @@ from qdeck.admin.values import (
 __all__ = ["Admin"]
 
 
-class Admin(BulkDoor, RecordsDoor, Protocol):
+class Admin(BulkDoor, RecordsDoor, InsightDoor, Protocol):
     """What an operator can look at and change. Every method may raise `Denied`, or `OSError` when
     the server is away.
     """

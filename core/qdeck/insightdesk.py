@@ -1,0 +1,94 @@
+"""The part of the operator's door that explains; `Operator` inherits it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import cached_property
+
+from qdeck.admin import (
+    Denied,
+    ErrorGroup,
+    Event,
+    Explanation,
+    History,
+    JobRef,
+    Operation,
+    ServerFacts,
+    Shared,
+    WorkerRow,
+)
+from qdeck.events import of_dead, of_operations, of_workers
+from qdeck.explain import Explainer
+from qdeck.history import read_history
+from qdeck.keys import QueueKeys
+from qdeck.likeness import read_shared
+from qdeck.overview import Overview
+from qdeck.pages import Pages
+from qdeck.reader import Reader
+from qdeck.serverlook import read_server
+from qdeck.status import Status
+
+__all__ = ["InsightDesk"]
+
+
+class InsightDesk:
+    """Reads only; what it is given is `Operator`'s."""
+
+    reader: Reader
+    _overview: Overview
+    _status: Status
+    _pages: Pages
+
+    def _keys(self, queue: str) -> QueueKeys:
+        raise NotImplementedError
+
+    async def _names(self, queue: str | None) -> list[str]:
+        raise NotImplementedError
+
+    async def workers(self) -> tuple[WorkerRow, ...]:
+        """Return the workers."""
+        raise NotImplementedError
+
+    async def operations(self) -> tuple[Operation, ...]:
+        """Return the bulk operations on record."""
+        raise NotImplementedError
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self.reader, self._overview, self._status, self._pages)
+
+    async def explain(self, target: str | JobRef) -> Explanation:
+        """Return why a job, or the next job of a queue (given by name), is not running."""
+        if isinstance(target, JobRef):
+            self._keys(target.queue)
+            return await self._explainer.job(target)
+        return await self._explainer.queue(self._keys(target).queue)
+
+    async def shared(self, group: ErrorGroup) -> Shared:
+        """Return what the dead jobs of a group have in common, from the newest 200."""
+        self._keys(group.queue)
+        return await read_shared(self.reader, group)
+
+    async def history(self, queue: str | None = None, minutes: int = 60) -> History:
+        """Return the counters and times of a queue, or of all, over at most 48 h."""
+        return await read_history(self.reader, await self._names(queue), minutes, queue)
+
+    async def events(self, limit: int = 100) -> tuple[Event, ...]:
+        """Return what happened, newest first."""
+        await self._status.snapshot()
+        if self._overview.failure is not None:
+            raise Denied(f"what happened cannot be told: {self._overview.failure}")
+        workers, operations = await asyncio.gather(self.workers(), self.operations())
+        now = datetime.fromtimestamp(self._overview.now_ms() / 1000, UTC)
+        found = [
+            *of_workers(workers, now),
+            *of_dead(self._overview.facts.values(), now),
+            *of_operations(operations),
+        ]
+        found.sort(key=lambda event: event.at, reverse=True)
+        return tuple(found[: max(0, limit)])
+
+    async def server(self) -> ServerFacts:
+        """Return all that is known of the server."""
+        return await read_server(self.reader)
