@@ -26,16 +26,16 @@ def in_order(text: str) -> list[str]:
 ENGINE_ORDER = in_order("""
     __main__ cli
     demo
-    worker heart presence runs reports upkeep execute processes child wait line courier
+    worker heart presence runs reports upkeep execute processes child wait line courier ticker
     operator recorddesk crewdesk journal insightdesk explain history likeness events serverlook causes
     bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
     glimpse crew reader rights
     operation app deck inquiry testing inline invoke handle classtask signature
-    lookup copies producer flow link logs queue ledger outcome
+    lookup copies schedule producer flow link logs queue ledger outcome
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
-    patching task terms payload context query record links keys job settings address options backoff
+    patching task plan terms payload context query record links keys job settings address options backoff
     stats
     cronpreview cronlint cronwords cron cronfield zone
     ending lifeline admin errors __init__

@@ -18,7 +18,7 @@ import msgspec
 
 from qdeck.errors import SettingsError
 
-__all__ = ["MOVES", "PRIORITIES", "Job", "JobFailure", "State", "new_id", "parse_priority"]
+__all__ = ["MOVES", "PRIORITIES", "Job", "JobFailure", "State", "id_at", "new_id", "parse_priority"]
 
 R = TypeVar("R")
 
@@ -165,6 +165,12 @@ def new_id() -> str:
         f"{p[tail >> 40 & 1023]}{p[tail >> 30 & 1023]}{p[tail >> 20 & 1023]}"
         f"{p[tail >> 10 & 1023]}{p[tail & 1023]}"
     )
+
+
+def id_at(ms: int, tail: bytes) -> str:
+    """Return the id of a time and 10 more bytes: the same for the same, in the form of `new_id`."""
+    number = ms << 80 | int.from_bytes(tail[:10])
+    return "".join(_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10))
 
 
 def _after_fork() -> None:

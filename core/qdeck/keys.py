@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["FIXED", "SUFFIXES", "QueueKeys", "SharedKeys", "queue_keys", "shared_keys"]
+__all__ = ["FIXED", "SUFFIXES", "QueueKeys", "SharedKeys", "kind_of", "queue_keys", "shared_keys"]
 
 #: Fixed keys of a queue and the type that scripts expect them to have.
 FIXED: Final = {
@@ -203,6 +203,11 @@ class SharedKeys:
     def control(self, worker: str) -> str:
         """Return the commands that wait for a worker (list)."""
         return f"{self.tag}ctl:{worker}"
+
+
+def kind_of(key: str) -> str | None:
+    """Return the type that a fixed key has; None for other keys."""
+    return FIXED.get(key.partition("}:")[2])
 
 
 @lru_cache(maxsize=4096)

@@ -17,7 +17,7 @@ import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
 from qdeck.errors import QdeckError, QueueFull, SettingsError, WrongState
-from qdeck.keys import FIXED
+from qdeck.keys import kind_of
 
 __all__ = ["AsyncLink", "Command", "Script", "SyncLink", "run", "run_sync", "script"]
 
@@ -95,7 +95,7 @@ def run_sync(link: SyncLink, command: Command) -> Any:
 def _check_kind(key: str, answer: bytes | str) -> None:
     """Raise for a key of another type than the scripts expect, by its name."""
     found = answer.decode() if isinstance(answer, bytes) else str(answer)
-    wanted = FIXED.get(key.partition("}:")[2])
+    wanted = kind_of(key)
     if wanted is not None and found not in (wanted, "none"):
         raise SettingsError(_MISUSED.format(f"{key} is a {found}, not a {wanted}"))
 

@@ -29,6 +29,7 @@ from qdeck.queue import BATCH
 from qdeck.record import Settle
 from qdeck.reports import Reports
 from qdeck.runs import Runs
+from qdeck.ticker import Ticker
 from qdeck.upkeep import Upkeep
 from qdeck.wait import MarkerWait
 
@@ -92,6 +93,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kick = asyncio.Event()
         self._reports = Reports(deck)
+        self._ticker = Ticker(deck)
         self._courier = Courier(deck)
         self._runs: Runs | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -338,10 +340,8 @@ class Worker:
             self.runs.begin(line, claimed)
 
     async def _tend(self, line: Line) -> None:
-        settings = self.deck.settings
-        command = verbs.tend(line.keys, settings.lease, settings.max_retries)
         try:
-            line.tended(await self.deck.execute(command, patience=line.patience))
+            line.tended(await self._ticker.tend(line.keys, line.patience))
         except Exception as error:
             line.fail(error)
 

@@ -11,6 +11,7 @@ from tests.servers import settings_for
 from qdeck import queue as verbs
 from qdeck.keys import QueueKeys, queue_keys
 from qdeck.record import Body, Settle, encode_body
+from qdeck.schedule import Note, Step, store, tick
 from qdeck.scripts import Command
 
 __all__ = ["ERROR", "FINE", "LAST", "LEASE", "SETS", "Yard", "commands", "dump"]
@@ -116,6 +117,7 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
     settle = Settle(FINE, 1, "f", "mail", 1.0, 1000, 1, None, *ERROR)
     terms = settings_for("redis://127.0.0.1", keep_completed=0, keep_dead=0)
     part = msgspec.msgpack.encode([FINE, 1, [20, 0, "line"]])
+    body = encode_body(Body("mail", "{}"))
     return {
         "enqueue": verbs.enqueue(keys, 9, ["new", encode_body(Body("mail", "{}"))]),
         "work": verbs.work(keys, "bob", 1, 3, LEASE, [settle]),
@@ -130,6 +132,8 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
         "pause": verbs.pause(keys, True, "eve"),
         "limit": verbs.limit(keys, 1, 2.0),
         "trim": verbs.trim(keys, terms),
+        "tick": tick(keys, "nightly", 1, 1, Step((1,), 2), [(1, "new", body)]),
+        "schedule": store(keys, "nightly", None, "{}", next_slot=5, note=Note("eve", "add", "ok")),
     }
 
 
