@@ -2,7 +2,9 @@
 -- KEYS: ready scheduled retrying lease meta totals tasks wake
 -- ARGV: tag, max_size (0: none), then id and body of each job
 --       body: msgpack [task, payload, priority, delay_ms, at_ms, expires_in_ms, expires_at_ms,
---             max_retries, timeout_ms, unique, unique_for_ms, metadata]
+--             max_retries, timeout_ms, unique, unique_for_ms, metadata, links]
+--       links: nil or [then, after, number of jobs that it waits for (it is scheduled until they
+--             have completed), limit key, how many of that key]
 -- Returns: now_ms, then for each job "p" (pending), "s" (scheduled), "=" (known) or the id that
 --          holds its unique key; error QFULL where max_size is reached, QBODY for one
 
@@ -28,6 +30,11 @@ local function decode(packed)
     if i ~= 10 and (type(number) ~= 'number' or not (number > -1e15 and number < 1e15)) then
       return
     end
+  end
+  local links = body[13]
+  if links and not (type(links) == 'table' and type(links[3]) == 'number'
+    and type(links[4]) == 'string' and type(links[5]) == 'number') then
+    return
   end
   return body[3] >= 0 and body[3] <= 9 and body or nil
 end
@@ -66,7 +73,8 @@ for i = 3, #ARGV, 2 do
   end
   seen[id] = true
   if not answer then
-    local due = body[4] > 0 and now + body[4] or body[5]
+    local waits, due = body[13] and body[13][3] > 0, body[4] > 0 and now + body[4] or body[5]
+    if waits then due = 90000000000000 end
     local held = paused_tasks[body[1]] and tag .. 'held:' .. body[1]
     answer = due > now and 's' or 'p'
     if held and not kept[held] then
@@ -107,7 +115,7 @@ for i = 1, #fresh do
   counts[task] = (counts[task] or 0) + 1
   local target, score = scheduled, due
   if answer == 's' then
-    if not first or due < first then sooner = true end
+    if due < math.min(first or 90000000000000, 90000000000000) then sooner = true end
   else
     seq = seq + 1
     target, score = held and kept[held] or ready, (9 - body[3]) * 4398046511104 + seq
