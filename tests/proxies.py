@@ -1,4 +1,4 @@
-"""Proxies between a client and a real server: one that loses replies, and one that adds TLS.
+"""Proxies between a client and a real server: one loses replies, one is far away, one adds TLS.
 
 Each runs its own event loop in a thread, so that blocking and asyncio clients can both be tried.
 """
@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 import hiredis
 import trustme
 
-__all__ = ["CuttingProxy", "TlsProxy"]
+__all__ = ["CuttingProxy", "FarProxy", "TlsProxy"]
 
 Match = Callable[[list[bytes]], bool]
 T = TypeVar("T")
@@ -104,6 +104,11 @@ class _Proxy:
         """Sees what the server sent; says whether it may pass."""
         return True
 
+    async def deliver(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        """Passes on what one side said."""
+        writer.write(data)
+        await writer.drain()
+
 
 class _Link:
     """One client's connection and its twin to the server."""
@@ -146,15 +151,13 @@ class _Link:
     async def _there(self) -> None:
         while data := await self.front[0].read(65536):
             await self.proxy.requested(self, data)
-            self.back[1].write(data)
-            await self.back[1].drain()
+            await self.proxy.deliver(self.back[1], data)
 
     async def _back(self) -> None:
         while data := await self.back[0].read(65536):
             if not await self.proxy.replied(self, data):
                 return
-            self.front[1].write(data)
-            await self.front[1].drain()
+            await self.proxy.deliver(self.front[1], data)
 
 
 class CuttingProxy(_Proxy):
@@ -225,6 +228,29 @@ class CuttingProxy(_Proxy):
             return True
         self.cuts += 1
         return False
+
+
+class FarProxy(_Proxy):
+    """A server at the far end of a line: what passes comes so many seconds later each way, and
+    nothing that is on its way holds up what follows.
+    """
+
+    def __init__(self, port: int, round_trip: float, host: str = "127.0.0.1") -> None:
+        self.one_way = round_trip / 2
+        super().__init__(host, port)
+
+    @property
+    def url(self) -> str:
+        """The address as qdeck takes it."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def deliver(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        asyncio.get_running_loop().call_later(self.one_way, _write, writer, data)
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.transport.is_closing():
+        writer.write(data)
 
 
 class TlsProxy(_Proxy):

@@ -1,0 +1,26 @@
+"""The shop of the operator's scenarios: made once a process of pytest, when first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.tui.night import Night, Operator
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """The shop in trouble; a test leaves of it what others need."""
+    made = Night(tmp_path_factory.mktemp("shop"))
+    try:
+        made.build()
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def operator(night: Night) -> Iterator[Operator]:
+    """Somebody who has just opened the console."""
+    with night.operator() as one:
+        yield one
