@@ -18,15 +18,16 @@ from qdeck.admin import (
     LogLine,
     StateName,
 )
+from qdeck.copies import REASON, Copy, copy_of
 from qdeck.glimpse import MISSING, RUN_FIELDS, UNREADABLE, Hit, row_of
-from qdeck.keys import queue_keys
-from qdeck.listing import SETS, paused_tasks
+from qdeck.keys import QueueKeys, queue_keys
+from qdeck.listing import HOLDING, SETS, paused_tasks
 from qdeck.reader import Reader, at_ms, count, in_words, items, number, text
 from qdeck.record import read_record
 
 __all__ = ["Follower", "find_job", "read_job"]
 
-_MORE: Final = ("crashes", "state", "fp")
+_MORE: Final = ("crashes", "state", "fp", "was", "edited")
 _unpack: Final = msgspec.msgpack.Decoder().decode
 
 
@@ -59,7 +60,7 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
             ("GET", keys.result(ref.id)),
             ("LRANGE", keys.attempts(ref.id), 0, 19),
             ("XLEN", keys.log(ref.id)),
-            ("HMGET", keys.meta, "paused_tasks", "unpark"),
+            ("HMGET", keys.meta, *HOLDING),
             *(("ZSCORE", getattr(keys, name), ref.id) for name in SETS.values()),
         ]
     )
@@ -72,6 +73,9 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
             state, score = name, float(reply)
     if state is None and not isinstance(raw, bytes) and not any(run_fields):
         return None
+    copy = await _copy(reader, keys, ref.id) if state is None else None
+    if copy is not None:
+        state, score = "cancelled", float(copy.at)
     record = read_record(raw) if isinstance(raw, bytes) else None
     paused = {task for field in items(meta) for task in paused_tasks(field)}
     task = record.body.task if record else ""
@@ -81,12 +85,13 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
         ref.id,
         score,
         state or "pending",
-        state is None
-        or (state == "pending" and task in paused_tasks(items(meta)[0] if items(meta) else b"")),
+        state in (None, "pending") and task in paused_tasks(items(meta)[0] if items(meta) else b""),
     )
     more = dict(zip(_MORE, run_fields[len(RUN_FIELDS) :], strict=False))
     reason = text(dict(zip(RUN_FIELDS, run_fields, strict=False)).get("reason"))
-    if record is None:
+    if copy is not None:
+        reason = REASON
+    elif record is None:
         reason = reason or (MISSING if raw is None else UNREADABLE)
     crashes = number(more.get("crashes"))
     detail = JobDetail(
@@ -99,8 +104,22 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
         log_lines=count(lines),
         reason=reason,
         crashes=int(crashes or 0) if any(run_fields) else None,
+        was=text(more["was"]) if more.get("was") is not None else None,
+        edited_by=text(more.get("edited")).partition(" ")[2],
+        edited_at=at_ms(text(more.get("edited")).partition(" ")[0]),
     )
     return detail, settled
+
+
+async def _copy(reader: Reader, keys: QueueKeys, job_id: str) -> Copy | None:
+    """Return the copy of cleared jobs that holds a job."""
+    search, reply = copy_of(keys, job_id), None
+    try:
+        while True:
+            reply = await reader.one(*search.send(reply))
+    except StopIteration as stop:
+        found: Copy | None = stop.value
+        return found
 
 
 def _error(raw: Any) -> ErrorDetail | None:
@@ -152,18 +171,19 @@ class Follower:
         keys = queue_keys(self._reader.deck.settings.prefix, ref.queue)
         log, limit = keys.log(ref.id), max(1, min(limit, 5000))
         begin = f"({after}" if after else "-"
-        state, size, entries, exists = await self._reader.read(
+        state, size, entries, exists, completed = await self._reader.read(
             [
                 ("HGET", keys.run(ref.id), "state"),
                 ("XLEN", log),
                 ("XRANGE", log, begin, "+", "COUNT", limit),
                 ("EXISTS", keys.job(ref.id)),
+                ("ZSCORE", keys.completed, ref.id),
             ]
         )
         if isinstance(entries, BaseException) and not str(entries).startswith("WRONGTYPE"):
             raise in_words(self._reader.deck, entries) from entries
         lines = tuple(_line(entry) for entry in items(entries))
-        ended = text(state) in FINISHED or not count(exists)
+        ended = text(state) in FINISHED or not count(exists) or isinstance(completed, bytes)
         return LogChunk(
             lines,
             lines[-1].cursor if lines else after,

@@ -11,6 +11,7 @@ from typing import Any
 
 from qdeck import queue as verbs
 from qdeck.connection import repeat, repeat_sync
+from qdeck.copies import copy_of
 from qdeck.errors import JobCancelled, JobDead, JobNotFound, Timeout
 from qdeck.inline import Elsewhere
 from qdeck.job import Job, State
@@ -39,8 +40,29 @@ class Inquiry(Link):
                 if found.state is not None or not found.exists:
                     break
             if found.exists:
-                return found
+                return await self._or_cleared(keys, found)
         return None
+
+    async def _or_cleared(self, keys: QueueKeys, found: Found) -> Found:
+        """Return a job that no set holds as what it reads as where a copy holds it."""
+        if found.state is not None:
+            return found
+        search, reply = copy_of(keys, found.id), None
+        try:
+            while True:
+                reply = await self.call(*search.send(reply))
+        except StopIteration as stop:
+            return found.cleared(stop.value) if stop.value else found
+
+    def _or_cleared_sync(self, keys: QueueKeys, found: Found) -> Found:
+        if found.state is not None:
+            return found
+        search, reply = copy_of(keys, found.id), None
+        try:
+            while True:
+                reply = self.call_sync(*search.send(reply))
+        except StopIteration as stop:
+            return found.cleared(stop.value) if stop.value else found
 
     async def _read(self, keys: QueueKeys, job_id: str) -> Found:
         connector = self.connector
@@ -82,6 +104,7 @@ class Inquiry(Link):
                 if found.state is not None or not found.exists:
                     break
             if found.exists:
+                found = self._or_cleared_sync(keys, found)
                 job: Job[Any] = found.job(self.settings.max_retries)
                 return job
         return None
@@ -148,6 +171,8 @@ class Inquiry(Link):
         found = await self.find(job_id, queue=queue)
         if found is None:
             raise _not_found(job_id)
+        if found.state is not None and found.state.finished:
+            return "finished"
         answer = await self.execute(verbs.move(self.keys(found.queue), "cancel", actor, [job_id]))
         moved = verbs.read_moved(answer)[0]
         if moved.outcome == "requested":
@@ -163,6 +188,8 @@ class Inquiry(Link):
         found = self.job_sync(job_id, queue=queue)
         if found is None:
             raise _not_found(job_id)
+        if found.state.finished:
+            return "finished"
         answer = self.execute_sync(verbs.move(self.keys(found.queue), "cancel", actor, [job_id]))
         moved = verbs.read_moved(answer)[0]
         if moved.outcome == "requested":

@@ -25,12 +25,14 @@ FIXED: Final = {
     "tasks": "hash",
     "meta": "hash",
     "totals": "hash",
+    "life": "hash",
     "wake": "zset",
     "logs": "zset",
     "ops": "zset",
     "outbox": "hash",
     "audit": "stream",
     "cleared": "zset",
+    "moving": "hash",
     "cron": "hash",
     "cron:due": "zset",
 }
@@ -54,6 +56,7 @@ SUFFIXES: Final = {
     "last": "last:",
     "operation": "op:",
     "trash": "trash:",
+    "moved": "moved:",
     "done": "done:",
     "key": "key:",
     "wait": "wait:",
@@ -77,12 +80,14 @@ class QueueKeys:
     tasks: str
     meta: str
     totals: str
+    life: str
     wake: str
     logs: str
     ops: str
     outbox: str
     audit: str
     cleared: str
+    moving: str
     cron: str
     cron_due: str
 
@@ -139,11 +144,11 @@ class QueueKeys:
         return f"{self.tag}key:{key}"
 
     def wait(self, key: str) -> str:
-        """Return the held jobs of a key that is full, as "task id" (zset)."""
+        """Return the held jobs of a key that is full, as "limit task id" (zset)."""
         return f"{self.tag}wait:{key}"
 
     def keyed(self, task: str) -> str:
-        """Return the keys that jobs of a task are held for, with their limits (zset)."""
+        """Return the keys that jobs of a task are held for (zset)."""
         return f"{self.tag}keyed:{task}"
 
     def group(self, fingerprint: str) -> str:
@@ -173,6 +178,18 @@ class QueueKeys:
     def operation_ids(self, operation: str) -> str:
         """Return the frozen ids of a bulk operation (zset)."""
         return f"{self.tag}op:{operation}:ids"
+
+    def operation_copy(self, operation: str) -> str:
+        """Return what a bulk operation keeps of its jobs for an undo (hash, kept 24 h)."""
+        return f"{self.tag}op:{operation}:copy"
+
+    def operation_out(self, operation: str) -> str:
+        """Return the jobs of a bulk operation that nothing is known of yet (zset)."""
+        return f"{self.tag}op:{operation}:out"
+
+    def moved(self, job_id: str) -> str:
+        """Return the mark of a job that came from another queue (string, kept a week)."""
+        return f"{self.tag}moved:{job_id}"
 
     def trash(self, copy: str) -> str:
         """Return the copy of what a clear took away (hash); its sets follow with a number."""

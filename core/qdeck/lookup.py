@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from qdeck.copies import REASON, Copy
 from qdeck.job import State
 from qdeck.keys import QueueKeys
 from qdeck.record import Record, job_from, read_record
@@ -45,6 +46,11 @@ class Found(NamedTuple):
     def exists(self) -> bool:
         """Whether anything is kept of the job."""
         return self.raw is not None or bool(self.run) or self.state is not None
+
+    def cleared(self, copy: Copy) -> Found:
+        """Return what the job reads as while a copy of cleared jobs holds it."""
+        run = {**self.run, b"reason": REASON.encode()}
+        return self._replace(state=State.CANCELLED, score=float(copy.at), run=run)
 
     def job(self, default_retries: int) -> Any:
         """Return the job as a value."""

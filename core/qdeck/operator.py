@@ -34,6 +34,7 @@ from qdeck.deck import Deck
 from qdeck.errors import SettingsError
 from qdeck.groups import read_groups
 from qdeck.insightdesk import InsightDesk
+from qdeck.jobdesk import JobDesk
 from qdeck.journal import Journal
 from qdeck.keys import QueueKeys
 from qdeck.listing import Source
@@ -48,7 +49,7 @@ from qdeck.tasktable import read_tasks
 __all__ = ["Operator"]
 
 
-class Operator(BulkDesk, CrewDesk, InsightDesk, RecordDesk):
+class Operator(BulkDesk, CrewDesk, InsightDesk, JobDesk, RecordDesk):
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:

@@ -19,7 +19,7 @@ from qdeck.record import Settle, encode_settles
 from qdeck.scripts import Command, script
 from qdeck.settings import Settings
 
-__all__ = ["BATCH", "CHUNK", "Claimed", "Moved", "Step", "Turn"]
+__all__ = ["BATCH", "CHUNK", "Claimed", "Moved", "Turn"]
 
 #: Jobs that one script call handles at most.
 CHUNK: Final = 500
@@ -30,11 +30,13 @@ _LOG_LINES: Final = 2000
 _LOG_BYTES: Final = 1024 * 1024
 
 # What the larger scripts take as KEYS, in the order of their headers.
-_ENQUEUE: Final = "ready scheduled retrying lease meta totals tasks wake"
+_ENQUEUE: Final = "ready scheduled retrying lease meta totals tasks wake audit"
 _TEND: Final = "ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs"
 _EVERY_STATE: Final = (
     "ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs"
 )
+_DELIVER: Final = "ready scheduled lease meta tasks wake"
+_RECLAIM: Final = "ready lease meta wake"
 _TRIM: Final = "completed cancelled dead errors meta tasks logs"
 
 
@@ -67,20 +69,16 @@ class Moved:
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How far a bulk operation is."""
-
-    state: str
-    total: int
-    done: int
-    ok: int
-    skipped: int
 
 
-def enqueue(keys: QueueKeys, max_size: int, entries: Sequence[str | bytes]) -> Command:
-    """Create jobs; `entries` are id and body in turn, at most `CHUNK` jobs."""
-    return Command(script("enqueue"), keys.of(_ENQUEUE), (keys.tag, max_size, *entries))
+def enqueue(
+    keys: QueueKeys, max_size: int, entries: Sequence[str | bytes], actor: str | None = None
+) -> Command:
+    """Create jobs; `entries` are id and body in turn, at most `CHUNK` jobs. An actor goes on
+    record; an empty one is that of jobs that come from another queue.
+    """
+    by = () if actor is None else (actor,)
+    return Command(script("enqueue"), keys.of(_ENQUEUE), (keys.tag, max_size, *entries, *by))
 
 
 def work(
@@ -121,6 +119,19 @@ def read_tend(answer: list[Any]) -> tuple[float | None, int, list[str]]:
     return _seconds(answer[0]), answer[1], [job_id.decode() for job_id in answer[3:]]
 
 
+def deliver(keys: QueueKeys, pairs: Sequence[tuple[str, str]]) -> Command:
+    """Note for jobs that wait (id, name of one that has completed), at most `BATCH`."""
+    args = [part for pair in pairs for part in pair]
+    return Command(script("deliver"), keys.of(_DELIVER), (keys.tag, *args))
+
+
+def reclaim(keys: QueueKeys, limit_keys: Sequence[str], task: str = "") -> Command:
+    """Take jobs out of hold for which their key has room, of at most 100 keys; the answer is how
+    many keys left the list of `task`, how many jobs came out, and how many keys are done.
+    """
+    return Command(script("reclaim"), keys.of(_RECLAIM), (keys.tag, task, *limit_keys))
+
+
 def beat(keys: QueueKeys, lease: float, runs: Sequence[tuple[str, int]]) -> Command:
     """Renew the leases of (id, fence); the answers are b"1", b"x" (cancel asked) or b"0" (lost)."""
     args: list[Any] = [keys.tag, int(lease * 1000)]
@@ -142,37 +153,28 @@ def progress(
 def append_logs(keys: QueueKeys, parts: Sequence[bytes]) -> Command:
     """Append log lines; each part is msgpack (see log.lua)."""
     return Command(
-        script("log"), (keys.meta, keys.logs), (keys.tag, _LOG_LINES, _LOG_BYTES, *parts)
+        script("log"),
+        (keys.meta, keys.logs, keys.lease),
+        (keys.tag, _LOG_LINES, _LOG_BYTES, *parts),
     )
 
 
-def move(keys: QueueKeys, verb: str, actor: str, ids: Sequence[str]) -> Command:
-    """Do an operator's verb to named jobs, at most `BATCH`."""
-    return _move(keys, verb, actor, "", BATCH, ids, MOVES[verb][0])
-
-
-def advance(keys: QueueKeys, verb: str, actor: str, operation: str, states: str = "") -> Command:
-    """Do one step of a bulk operation; `states` are those its jobs were frozen in (joined by
-    spaces, none: all that the verb allows).
-    """
-    known = MOVES[verb][0] & set(states.split()) if states else MOVES[verb][0]
-    return _move(keys, verb, actor, operation, 100, (), known)
-
-
-def _move(
+def move(
     keys: QueueKeys,
     verb: str,
     actor: str,
-    operation: str,
-    most: int,
     ids: Sequence[str],
-    states: AbstractSet[str],
+    states: AbstractSet[str] | None = None,
+    operation: str = "",
 ) -> Command:
-    allowed = " ".join(sorted(states))
+    """Do an operator's verb to named jobs, at most `BATCH`, that are in a state which it allows, or
+    in one of `states`; under the name of an operation a copy is kept for an undo.
+    """
+    allowed = " ".join(sorted(states or MOVES[verb][0]))
     return Command(
         script("move"),
-        keys.of(_EVERY_STATE),
-        (keys.tag, verb, actor, allowed, operation, most, *ids),
+        keys.of(f"{_EVERY_STATE} audit"),
+        (keys.tag, verb, actor, allowed, operation, BATCH, *ids),
     )
 
 
@@ -184,50 +186,54 @@ def read_moved(answer: list[Any]) -> list[Moved]:
     ]
 
 
-def read_step(answer: list[Any]) -> Step:
-    """Read the answer to `advance` or `start`."""
-    return Step(answer[0].decode(), *answer[1:5])
-
-
-def freeze(
+def pause(
     keys: QueueKeys,
-    source: str,
-    operation: str,
-    verb: str,
+    on: bool,
     actor: str,
-    rank: int,
-    life: int,
-    ids: Sequence[str] = (),
+    task: str = "",
+    target: str = "",
+    of: str = "",
+    mark: str = "",
 ) -> Command:
-    """Add named ids, or up to `CHUNK` of a set from a rank on, to a draft that lives `life` s."""
-    return Command(
-        script("freeze"),
-        (source, keys.ops),
-        (keys.tag, operation, verb, actor, rank, CHUNK, life, *ids),
-    )
-
-
-def start(keys: QueueKeys, operation: str, actor: str) -> Command:
-    """Start a draft."""
-    return Command(script("start"), (keys.ops,), (keys.tag, operation, actor))
-
-
-def pause(keys: QueueKeys, on: bool, actor: str, task: str = "") -> Command:
-    """Pause or resume a queue or one task; the answer is 1 where that changed something."""
+    """Pause or resume a queue or one task; the answer is 1 where that changed something (0: it
+    stood so, -1: `mark` does not stand any more), and the id of the audit entry.
+    """
     return Command(
         script("pause"),
-        (keys.ready, keys.lease, keys.meta, keys.wake),
-        (keys.tag, int(on), actor, task),
+        (keys.ready, keys.lease, keys.meta, keys.wake, keys.audit),
+        (keys.tag, int(on), actor, task, target, of, mark),
     )
 
 
-def limit(keys: QueueKeys, most: int | None, rate: float | None) -> Command:
-    """Set how many jobs may run at once and start a second; None is no limit."""
+def limit(
+    keys: QueueKeys,
+    most: int | None,
+    rate: float | None,
+    actor: str = "",
+    target: str = "",
+    of: str = "",
+    mark: str = "",
+) -> Command:
+    """Set how many jobs may run at once and start a second, None is no limit; without an actor
+    what a worker's settings say. The answer is as that of `pause`.
+    """
     return Command(
         script("limit"),
-        (keys.meta, keys.wake),
-        ("" if most is None else most, "" if rate is None else f"{rate:g}"),
+        (keys.meta, keys.wake, keys.audit),
+        (
+            "" if most is None else most,
+            "" if rate is None else f"{rate:g}",
+            actor,
+            target,
+            of,
+            mark,
+        ),
     )
+
+
+def fold(keys: QueueKeys) -> Command:
+    """Add an hour that is over to the counters of all time; the answer is 1 to call again."""
+    return Command(script("fold"), (keys.life,), (keys.tag, CHUNK))
 
 
 def trim(keys: QueueKeys, settings: Settings) -> Command:

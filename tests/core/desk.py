@@ -96,6 +96,12 @@ class Desk:
         await self.settle(failed, queue)
         return [each.id for each in claimed]
 
+    async def tend(self, queue: str = "q") -> None:
+        """Look after a queue as a worker does, until nothing is left to do."""
+        for _ in range(5):
+            command = verbs.tend(self.deck.keys(queue), 15.0, 3)
+            await self.deck.execute(command)
+
     async def call(self, *words: Any) -> Any:
         """Send one command to the server."""
         return await self.deck.connector.lane().call(*words)

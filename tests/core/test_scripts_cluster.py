@@ -10,9 +10,12 @@ import pytest
 from redis.exceptions import ResponseError
 from tests.servers import Cluster, settings_for
 
+from qdeck import ledger
 from qdeck import queue as verbs
+from qdeck import steps
 from qdeck.connection import Connector
 from qdeck.keys import queue_keys, shared_keys
+from qdeck.ledger import Act
 from qdeck.record import Body, Settle, encode_body
 from qdeck.scripts import Command, run, run_sync
 
@@ -27,6 +30,8 @@ async def test_every_script_runs_on_the_node_of_its_queue(cluster: Cluster, pref
         assert cluster.nodes[node].ask("ZCARD", keys.completed) == 1
     register = verbs.register(shared_keys(prefix), "ann", True, ["host", "h", "queue", queues[0]])
     assert await run(connector.lane(), register) > 0
+    asked = ledger.command(shared_keys(prefix), "ann", "quiet", "quiet", "asked", Act("eve"))
+    assert (await run(connector.lane(), asked))[0] == 1
     await connector.aclose()
 
 
@@ -56,16 +61,24 @@ async def one_life(connector: Connector, prefix: str, queue: str) -> list[Any]:
         verbs.progress(keys, [("job-2", 1, 5.0, "m")]),
         verbs.append_logs(keys, [part]),
         verbs.move(keys, "cancel", "eve", ["job-3", "job-2"]),
-        verbs.pause(keys, True, "eve", "mail"),
-        verbs.pause(keys, False, "eve", "mail"),
-        verbs.limit(keys, 5, None),
         verbs.trim(keys, settings_for("redis://127.0.0.1")),
     ):
         answers.append(await send(command))
+    for command in (
+        verbs.pause(keys, True, "eve", "mail"),
+        verbs.pause(keys, False, "eve", "mail"),
+        verbs.limit(keys, 5, None, "eve"),
+        ledger.clear(keys, keys.cancelled, "cancelled", "copy", Act("eve")),
+    ):
+        answers.append((await send(command))[0])
+    answers.append((await send(ledger.restore(keys, keys.cancelled, "copy", Act("eve"))))[:3])
+    answers.append(await send(ledger.sweep(keys)))
+    stale = ledger.edit(keys, "job-3", "", b"", "{}", ("", ""), Act("eve"))
+    answers.append(await send(stale))
     answers.append((await send(verbs.tend(keys, 15.0, 3)))[1:])
-    answers.append((await send(verbs.freeze(keys, keys.dead, "op", "delete", "eve", 0, 900)))[:2])
-    answers.append(await send(verbs.start(keys, "op", "eve")))
-    answers.append(await send(verbs.advance(keys, "delete", "eve", "op")))
+    answers.append((await send(steps.freeze(keys, keys.dead, "op", "delete", "eve", 0, 900)))[:2])
+    answers.append(await send(steps.start(keys, "op", "eve")))
+    answers.append(await send(steps.advance(keys, "delete", "eve", "op")))
     return answers
 
 

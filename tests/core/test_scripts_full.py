@@ -15,6 +15,7 @@ from tests.servers import Server, wait_until
 
 import qdeck
 from qdeck import queue as verbs
+from qdeck import steps
 from qdeck.binary import find_binary
 from qdeck.errors import ServerFull
 from qdeck.keys import queue_keys
@@ -149,17 +150,17 @@ def test_an_operator_cancels_and_deletes_when_memory_is_full(
 def test_a_bulk_delete_frees_memory_when_it_is_full(desk: Desk) -> None:
     settles = [Settle(i, 1, "f", "mail", 1.0, 0, 0, "", *ERROR) for i in desk.ids]
     desk.work(2, 0, settles)
-    desk.run(verbs.freeze(desk.keys, desk.keys.dead, "op", "delete", "eve", 0, 900))
-    desk.run(verbs.start(desk.keys, "op", "eve"))
-    step = verbs.read_step(desk.run(verbs.advance(desk.keys, "delete", "eve", "op")))
+    desk.run(steps.freeze(desk.keys, desk.keys.dead, "op", "delete", "eve", 0, 900))
+    desk.run(steps.start(desk.keys, "op", "eve"))
+    step = steps.read_step(desk.run(steps.advance(desk.keys, "delete", "eve", "op")))
     assert (step.state, step.ok) == ("done", COUNT)
     assert desk.client.zcard(desk.keys.dead) == 0
 
 
 def test_pausing_limits_and_trimming_work_when_memory_is_full(desk: Desk) -> None:
-    assert desk.run(verbs.pause(desk.keys, True, "eve")) == 1
-    assert desk.run(verbs.pause(desk.keys, False, "eve")) == 1
-    assert desk.run(verbs.limit(desk.keys, 3, 5.0)) == 1
+    assert desk.run(verbs.pause(desk.keys, True, "eve"))[0] == 1
+    assert desk.run(verbs.pause(desk.keys, False, "eve"))[0] == 1
+    assert desk.run(verbs.limit(desk.keys, 3, 5.0))[0] == 1
 
 
 def test_everything_goes_on_once_there_is_memory_again(desk: Desk) -> None:

@@ -8,8 +8,10 @@ from importlib.resources import files
 import pytest
 from tests.core.yard import commands
 
+from qdeck import ledger
 from qdeck import queue as verbs
 from qdeck.keys import SUFFIXES, queue_keys, shared_keys
+from qdeck.ledger import Act
 from qdeck.scripts import Command, script
 
 NAMES = sorted(
@@ -17,6 +19,8 @@ NAMES = sorted(
     for path in files("qdeck").joinpath("lua").iterdir()
     if path.name.endswith(".lua")
 )
+#: Scripts that belong to no queue.
+ELSEWHERE = ("register", "command")
 KEYS = queue_keys("p", "q")
 SHARED = shared_keys("p")
 
@@ -25,6 +29,7 @@ def sent() -> dict[str, Command]:
     """Return one call of every script, by the name of its file."""
     found = {command.script.name: command for command in commands(KEYS).values()}
     found["register"] = verbs.register(SHARED, "ann", True, ["host", "here"])
+    found["command"] = ledger.command(SHARED, "ann", "quiet", "quiet", "asked", Act("eve"))
     return found
 
 
@@ -56,7 +61,7 @@ def test_a_header_states_promise_keys_arguments_and_answer(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_names_the_keys_that_are_sent_in_their_order(name: str) -> None:
-    tag = SHARED.tag if name == "register" else KEYS.tag
+    tag = SHARED.tag if name in ELSEWHERE else KEYS.tag
     named = header(name)["KEYS"].split()
     keys = sent()[name].keys
     assert len(named) == len(keys)
@@ -82,15 +87,18 @@ def test_a_body_uses_as_many_arguments_as_are_sent(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_built_from_suffixes_that_are_spelled_in_one_place(name: str) -> None:
     known = set(SUFFIXES.values())
-    if name == "register":
+    if name in ELSEWHERE:
         known = {
             SHARED.worker("").removeprefix(SHARED.tag),
             SHARED.control("").removeprefix(SHARED.tag),
         }
     built = re.findall(r"(?:\btag|ARGV\[1\]) \.\. '([^']*)'", body(name))
     assert set(built) <= known
-    ids = KEYS.operation_ids("op").removeprefix(KEYS.operation("op"))
-    assert set(re.findall(r"\b(?:op_)?key \.\. '([^']*)'", body(name))) <= {ids}
+    parts = {
+        part("op").removeprefix(KEYS.operation("op"))
+        for part in (KEYS.operation_ids, KEYS.operation_copy, KEYS.operation_out)
+    }
+    assert set(re.findall(r"\b(?:op_)?key \.\. '([^']*)'", body(name))) <= parts
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -127,7 +127,7 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class JobDetail:
     """Everything about one job. `payload`, `metadata` and `result` are JSON text, byte-exact as
-    stored.
+    stored; `was` is the payload before its last edit, None where nobody edited it.
     """
 
     row: JobRow
@@ -139,6 +139,9 @@ class JobDetail:
     log_lines: int | None = None
     reason: str = ""
     crashes: int | None = None
+    was: str | None = None
+    edited_by: str = ""
+    edited_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

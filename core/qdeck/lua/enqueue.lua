@@ -1,6 +1,8 @@
 -- Promise: creates each job once, all of this call or none; a known id changes nothing.
--- KEYS: ready scheduled retrying lease meta totals tasks wake
--- ARGV: tag, max_size (0: none), then id and body of each job
+-- KEYS: ready scheduled retrying lease meta totals tasks wake audit
+-- ARGV: tag, max_size (0: none), then id and body of each job, and last who enqueues it where that
+--       goes on record; an empty name there is a job's that came from another queue, which is
+--       remembered for a week
 --       body: msgpack [task, payload, priority, delay_ms, at_ms, expires_in_ms, expires_at_ms,
 --             max_retries, timeout_ms, unique, unique_for_ms, metadata, links]
 --       links: nil or [then, after, number of jobs that it waits for (it is scheduled until they
@@ -40,7 +42,7 @@ local function decode(packed)
 end
 
 local meta = call('HMGET', KEYS[5], 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'held')
+  'paused_tasks', 'held', 'copies')
 local paused_tasks = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused_tasks[task] = true end
 
@@ -55,17 +57,27 @@ local function holder_of(digest)
     or state == 'dead' or state == 'cancelled' then
     return nil
   end
+  -- Nor does one that was cleared.
+  for copy in string.gmatch(meta[8] or '', '[^\n]+') do
+    local trash = tag .. 'trash:' .. copy
+    for i = 1, bounded(call('HGET', trash, 'job_sets'), 0) do
+      if call('ZSCORE', trash .. ':' .. i, holder) then return nil end
+    end
+  end
   return holder
 end
+local last = #ARGV - #ARGV % 2
+local actor = ARGV[last + 1]
 local jobs = {}
-for i = 3, #ARGV, 2 do jobs[#jobs + 1] = tag .. 'j:' .. ARGV[i] end
+for i = 3, last, 2 do jobs[#jobs + 1] = tag .. 'j:' .. ARGV[i] end
 local some_known = call('EXISTS', unpack(jobs)) > 0
 local answers, fresh, holders, seen, kept = { now }, {}, {}, {}, {}
-for i = 3, #ARGV, 2 do
+for i = 3, last, 2 do
   local id, packed = ARGV[i], ARGV[i + 1]
   local body, answer = decode(packed), nil
   if not body then return redis.error_reply('QBODY job ' .. id .. ' is not readable') end
-  if seen[id] or some_known and call('EXISTS', tag .. 'j:' .. id) == 1 then
+  if seen[id] or some_known and call('EXISTS', tag .. 'j:' .. id) == 1
+    or actor == '' and call('EXISTS', tag .. 'moved:' .. id) == 1 then
     answer = '='
   elseif body[10] ~= '' then
     answer = holders[body[10]] or holder_of(body[10])
@@ -100,6 +112,7 @@ end
 -- A key of a wrong type refuses to be read, here or above, before anything is written.
 for _, key in ipairs({ KEYS[6], KEYS[7], minute_key, hour_key }) do call('HLEN', key) end
 call('ZCARD', KEYS[8])
+call('XLEN', KEYS[9])
 local running = call('ZCARD', KEYS[4])
 local first = bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2])
 local waiting = call('ZCARD', KEYS[1])
@@ -158,6 +171,13 @@ call('HINCRBY', KEYS[6], 'enqueued', #fresh)
 for field, by in pairs(moves) do call('HINCRBY', KEYS[7], field, by) end
 if held_count > 0 then call('HINCRBY', KEYS[5], 'held', held_count) end
 for digest, id in pairs(holders) do call('SET', tag .. 'unique:' .. digest, id) end
+if actor == '' then
+  for i = 1, #fresh do call('SET', tag .. 'moved:' .. fresh[i][1], 1, 'EX', 604800) end
+elseif actor then
+  local target = last == 4 and 'job ' .. ARGV[3] or #fresh .. ' jobs'
+  call('XADD', KEYS[9], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'enqueue', 'target',
+    target, 'count', #fresh, 'outcome', fresh[1][5] == 's' and 'scheduled' or 'pending')
+end
 call('MSET', unpack(records))
 if #ready > 0 then call('ZADD', KEYS[1], unpack(ready)) end
 if #scheduled > 0 then call('ZADD', KEYS[2], unpack(scheduled)) end

@@ -1,21 +1,25 @@
--- Promise: pauses or resumes a queue, or one task in it; running jobs go on.
--- KEYS: ready lease meta wake
--- ARGV: tag, "1" to pause or "0" to resume, actor, task ("": the whole queue)
--- Returns: 1 where that changed something, else 0
+-- Promise: pauses or resumes a queue, or one task in it, on record; running jobs go on.
+-- KEYS: ready lease meta wake audit
+-- ARGV: tag, "1" to pause or "0" to resume, actor, task ("": the whole queue), target in words, id of
+--       the entry that this takes back ("": none) and the mark that must still stand ("": any)
+-- Returns: 1 where that changed something, 0 where it stood so already, -1 where another mark
+--          stands; the id of the audit entry ("": none)
 
 local call = redis.call
 local ready, lease, meta_key = KEYS[1], KEYS[2], KEYS[3]
 local on, actor, task = ARGV[2] == '1', ARGV[3], ARGV[4]
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset' }) do
+for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset', 'stream' }) do
   local found = call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
+local own = task == '' and '' or ':' .. task
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'unpark')
+  'paused_tasks', 'unpark', 'paused' .. own, 'resumed' .. own)
+if ARGV[7] ~= '' and (meta[8] or meta[9]) ~= ARGV[7] then return { -1, '' } end
 call('PERSIST', meta_key)
 
 local function without(list)
@@ -33,28 +37,28 @@ local function store(field, list)
   end
 end
 
-local changed = 0
+local paused, was = without(meta[6])
+local leaving = without(meta[7])
+if task == '' then was = meta[1] and true or false end
+local changed, entry = on ~= was and 1 or 0, ''
 local mark = string.format('%.0f ', now) .. actor
-if task == '' then
-  changed = (on ~= (meta[1] and true or false)) and 1 or 0
-  if changed == 1 and on then call('HSET', meta_key, 'paused', mark) end
-  if changed == 1 and not on then call('HDEL', meta_key, 'paused') end
-else
-  local paused, was = without(meta[6])
-  local leaving = without(meta[7])
-  changed = (on ~= was) and 1 or 0
-  if changed == 1 and on then
-    paused[#paused + 1] = task
-    call('HSET', meta_key, 'paused:' .. task, mark)
-  elseif changed == 1 then
-    -- What was held goes back in steps, by whoever tends the queue.
-    leaving[#leaving + 1] = task
-    call('HDEL', meta_key, 'paused:' .. task)
-  end
-  if changed == 1 then
+if changed == 1 then
+  call('HSET', meta_key, (on and 'paused' or 'resumed') .. own, mark)
+  call('HDEL', meta_key, (on and 'resumed' or 'paused') .. own)
+  if task ~= '' then
+    if on then
+      paused[#paused + 1] = task
+    else
+      -- What was held goes back in steps, by whoever tends the queue.
+      leaving[#leaving + 1] = task
+    end
     store('paused_tasks', paused)
     store('unpark', leaving)
   end
+  entry = call('XADD', KEYS[5], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb',
+    on and 'pause' or 'resume', 'target', ARGV[5], 'count', 1, 'outcome', on and 'paused' or 'resumed',
+    'until', string.format('%.0f', now + 86400000), 'of', ARGV[6], 'undo',
+    cjson.encode({ ['do'] = 'pause', on = on and 0 or 1, task = task, mark = mark }))
 end
 
 -- The marker stands exactly if a job could be started now (score 0), or until a worker looked
@@ -73,4 +77,4 @@ elseif open then
 else
   call('ZREMRANGEBYSCORE', KEYS[4], 0, 0)
 end
-return changed
+return { changed, entry }

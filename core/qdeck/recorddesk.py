@@ -1,0 +1,226 @@
+"""The part of the operator's door that keeps record: pauses and limits, the audit, undo, clearing
+with a copy, payloads of single jobs, and new jobs.
+
+Mixed into `Operator`. An act says how it is taken back in its audit entry: `undo` finds the method
+`_undo_<do>` of the door by that.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from qdeck import ledger
+from qdeck import queue as verbs
+from qdeck.admin import (
+    AuditRow,
+    Cleared,
+    Denied,
+    Outcome,
+    StateName,
+    Window,
+)
+from qdeck.deck import Deck
+from qdeck.job import new_id
+from qdeck.journal import Journal, name_of
+from qdeck.keys import QueueKeys
+from qdeck.ledger import Act, Entry
+from qdeck.listing import SETS, sources_of
+from qdeck.reader import Reader, count
+
+__all__ = ["RecordDesk"]
+
+#: Acts among which the newest of one actor is looked for.
+_RECENT: Final = 1000
+_SINCE: Final = "something changed it since; nothing was changed"
+
+
+class RecordDesk:
+    """The verbs on record; `Operator` brings the reader and says who acts."""
+
+    reader: Reader
+    _deck: Deck
+    _actor: str
+    _journal: Journal
+
+    def _write(self, what: str) -> None:
+        raise NotImplementedError
+
+    def _keys(self, queue: str) -> QueueKeys:
+        raise NotImplementedError
+
+    async def _names(self, queue: str | None) -> list[str]:
+        raise NotImplementedError
+
+    async def _known(self, queue: str, task: str | None) -> QueueKeys:
+        raise NotImplementedError
+
+    # What was done, and taking it back
+
+    async def audit(
+        self, window: Window | None = None, queue: str | None = None
+    ) -> tuple[AuditRow, ...]:
+        """Return a window of the writes on record, newest first, over all queues and workers."""
+        names = await self._names(queue)
+        return await self._journal.rows(names, window or Window(), workers=queue is None)
+
+    async def last_undoable(self, actor: str | None = None) -> AuditRow | None:
+        """Return the newest write of one actor that can be taken back, no undo among them."""
+        wanted = actor or self._actor
+        rows = await self.audit(Window(0, _RECENT))
+        return next((r for r in rows if r.actor == wanted and r.undoable and not r.of), None)
+
+    async def undo(self, entry: str, *, others: bool = False, dry_run: bool = False) -> Outcome:
+        """Take a write back; raises Denied where that cannot be, and says why."""
+        self._write("undo")
+        row, found = await self._journal.find(entry)
+        what = f"{row.verb} of {row.target} by {row.actor}"
+        if row.undone_by:
+            raise Denied(f"{what} was taken back by {row.undone_by} already")
+        if row.actor != self._actor and not others:
+            raise Denied(f"{what} is the act of somebody else; say so to take it back all the same")
+        way = getattr(self, f"_undo_{found.undo.get('do')}", None)
+        if way is None or found.until is None:
+            raise Denied(f"{what} cannot be taken back")
+        if row.undo_until is None:
+            raise Denied(f"the time to take {what} back is over; nothing was changed")
+        outcome: Outcome = await way(row, found, dry_run)
+        return outcome
+
+    # Pauses and limits
+
+    async def pause(self, queue: str, task: str | None = None, *, dry_run: bool = False) -> Outcome:
+        """Stop giving out jobs of a queue, or of one task in it; running jobs go on."""
+        return await self._pause(queue, task, True, dry_run)
+
+    async def resume(
+        self, queue: str, task: str | None = None, *, dry_run: bool = False
+    ) -> Outcome:
+        """Take a pause back."""
+        return await self._pause(queue, task, False, dry_run)
+
+    async def _pause(
+        self, queue: str, task: str | None, on: bool, dry_run: bool, of: str = "", mark: str = ""
+    ) -> Outcome:
+        self._write("pause" if on else "resume")
+        keys = await self._known(queue, task)
+        name = f"{task} in {queue}" if task else queue
+        done, was = ("paused", "paused") if on else ("resumed", "not paused")
+        if dry_run:
+            return Outcome(f"would have {done} {name}", 1)
+        target = f"task {task} in {queue}" if task else f"queue {queue}"
+        command = verbs.pause(keys, on, self._actor, task or "", target, of, mark)
+        changed, entry = ledger.read_act(await self.reader.run(command))
+        if changed < 0:
+            raise Denied(f"{name} stays {was}: {_SINCE}")
+        said = f"{done} {name}" if changed else f"{name} was {was} already"
+        return Outcome(said, changed, entry=name_of(entry, queue) if entry else "")
+
+    async def _undo_pause(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
+        undo = entry.undo
+        task, on = str(undo.get("task") or "") or None, undo.get("on") == 1
+        mark = str(undo.get("mark"))
+        return await self._pause(row.queue, task, on, dry_run, entry.id, mark)
+
+    async def set_limits(
+        self, queue: str, limit: int | None, rate: float | None, *, dry_run: bool = False
+    ) -> Outcome:
+        """Set how many jobs of a queue run at once and start a second; None is no limit."""
+        self._write("limits")
+        if limit is not None and not 0 < limit <= 1_000_000:
+            raise Denied(f"limit {limit} is not usable; give 1 to 1,000,000, or none")
+        if rate is not None and not 0.001 <= rate <= 1_000_000:
+            raise Denied(f"rate {rate:g} is not usable; give 0.001 to 1,000,000 a second, or none")
+        return await self._limits(queue, limit, rate, dry_run)
+
+    async def _limits(
+        self,
+        queue: str,
+        limit: int | None,
+        rate: float | None,
+        dry_run: bool,
+        of: str = "",
+        mark: str = "",
+    ) -> Outcome:
+        keys = await self._known(queue, None)
+        words = f"limit {limit or 'none'}, rate {'none' if rate is None else f'{rate:g}/s'}"
+        if dry_run:
+            return Outcome(f"would have set {queue} to {words}", 1)
+        command = verbs.limit(keys, limit, rate, self._actor, f"queue {queue}", of, mark)
+        changed, entry = ledger.read_act(await self.reader.run(command))
+        if changed < 0:
+            raise Denied(f"the limits of {queue} stay: {_SINCE}")
+        said = f"{queue} has {words}" + ("" if changed else " already")
+        return Outcome(said, changed, entry=name_of(entry, queue) if entry else "")
+
+    async def _undo_limits(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
+        limit, rate = str(entry.undo.get("limit") or ""), str(entry.undo.get("rate") or "")
+        mark = str(entry.undo.get("mark"))
+        return await self._limits(
+            row.queue,
+            int(limit) if limit else None,
+            float(rate) if rate else None,
+            dry_run,
+            entry.id,
+            mark,
+        )
+
+    # Clearing
+
+    async def clear(
+        self, queue: str, state: StateName = "pending", *, dry_run: bool = False
+    ) -> Outcome:
+        """Take all jobs of one state out of a queue and keep a copy of them for 24 h."""
+        self._write("clear")
+        keys = await self._known(queue, None)
+        if state not in SETS or state == "running":
+            raise Denied(f"{state} jobs cannot be cleared; cancel those that run")
+        if dry_run:
+            sources = await sources_of(self.reader, [queue], state)
+            sizes = await self.reader.read([("ZCARD", source.key) for source in sources])
+            total = sum(count(size) or 0 for size in sizes)
+            return Outcome(f"would have cleared {_jobs(total, state)} of {queue}", total)
+        act = Act(self._actor, f"{state} jobs of queue {queue}")
+        command = ledger.clear(keys, getattr(keys, SETS[state]), state, new_id(), act)
+        total, entry = ledger.read_act(await self.reader.run(command))
+        if not total:
+            return Outcome(f"{queue} has no {state} jobs")
+        said = f"cleared {_jobs(total, state)} of {queue}; kept for 24 h"
+        return Outcome(said, total, entry=name_of(entry, queue))
+
+    async def cleared(self, queue: str | None = None) -> tuple[Cleared, ...]:
+        """Return the copies that are kept, newest first."""
+        return await self._journal.copies(await self._names(queue))
+
+    async def restore(self, copy: str, *, dry_run: bool = False) -> Outcome:
+        """Bring back the jobs of a copy in the order they had."""
+        self._write("restore")
+        found = next((each for each in await self.cleared() if each.id == copy), None)
+        if found is None:
+            raise Denied(f"there is no copy {copy!r}; it was restored, or its 24 h are over")
+        return await self._restore(found, dry_run)
+
+    async def _restore(self, copy: Cleared, dry_run: bool, of: str = "") -> Outcome:
+        jobs = _jobs(copy.count, copy.state)
+        if dry_run:
+            return Outcome(f"would have restored {jobs} of {copy.queue}", copy.count)
+        keys = self._keys(copy.queue)
+        act = Act(self._actor, f"{copy.state} jobs of queue {copy.queue}", of)
+        while True:
+            command = ledger.restore(keys, getattr(keys, SETS[copy.state]), copy.id, act)
+            step = ledger.read_restored(await self.reader.run(command))
+            if step.moved < 0:
+                raise Denied(f"the copy of {jobs} is gone: {_SINCE}")
+            if not step.left:
+                said = f"restored {jobs} of {copy.queue}"
+                return Outcome(said, step.total, entry=name_of(step.entry, copy.queue))
+
+    async def _undo_restore(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
+        copies = await self.cleared(row.queue)
+        copy = next((each for each in copies if each.id == entry.undo.get("copy")), None)
+        if copy is None:
+            raise Denied(f"the copy of {row.target} is gone: {_SINCE}")
+        return await self._restore(copy, dry_run, entry.id)
+
+
+def _jobs(number: int, state: str) -> str:
+    return f"{number:,} {state} job" if number == 1 else f"{number:,} {state} jobs"
