@@ -1,14 +1,13 @@
 """A worker inside the console's process: a thread with an event loop of its own.
 
-While one runs, threads take turns every 0.5 ms, so that CPU-bound handlers in threads do not make
-the console stutter. What it cannot survive is a handler that ends the process or keeps the GIL.
+While one runs it holds `turns`, so that CPU-bound handlers in threads do not make the console
+stutter. What it cannot survive is a handler that ends the process or keeps the GIL.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 import time
 import traceback
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from qdeck_tui.local import LocalWorker, StartRequest
 from qdeck_tui.output import OutputLog
+from qdeck_tui.turns import turns
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
@@ -24,34 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadWorker"]
 
-SWITCH = 0.0005
 STARTING = 15.0
 MARGIN = 4.0
-
-
-class _ShortTurns:
-    """Keeps the interpreter's switch interval short while anybody holds it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._before = 0.005
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._holders:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(SWITCH)
-            self._holders += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._holders -= 1
-            if not self._holders:
-                sys.setswitchinterval(self._before)
-
-
-_turns = _ShortTurns()
 
 
 class ThreadWorker:
@@ -125,7 +99,7 @@ class ThreadWorker:
     def _run(self) -> None:
         """Run the worker to its end; what goes wrong is lines of the output."""
         try:
-            with _turns, asyncio.Runner(loop_factory=_new_loop()) as runner:
+            with turns, asyncio.Runner(loop_factory=_new_loop()) as runner:
                 runner.run(self._serve())
             self._state = "stopped"
         except Exception as error:

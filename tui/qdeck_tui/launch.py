@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["launch"]
 
-# Slots of a local worker unless the settings say otherwise: with every thread that computes beside
-# the console a key waits longer for its turn.
-SLOTS = max(2, min(4, os.cpu_count() or 2))
+# Slots of a local worker unless the settings say otherwise: more threads of one process compute no
+# faster, but with every one of them a key waits longer for its turn.
+SLOTS = 2
 
 
 def launch(words: Sequence[str]) -> int:
@@ -133,6 +133,7 @@ class _Console:
         from qdeck.ending import leave
         from qdeck_tui.app import QdeckApp
         from qdeck_tui.supervisor import LocalWorkers
+        from qdeck_tui.turns import ConsoleLoop
 
         workers = LocalWorkers(self.output)
         self.terminal.take()
@@ -149,7 +150,8 @@ class _Console:
             )
             farewell = app.farewell
             app.on_ending = workers.end
-            app.run()
+            with asyncio.Runner(loop_factory=ConsoleLoop) as runner:
+                runner.run(app.run_async())
             code = app.return_code or 0
         finally:
             self._end(workers)

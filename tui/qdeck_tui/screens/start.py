@@ -85,7 +85,8 @@ def _notes(values: dict[str, str]) -> tuple[str, ...]:
         return (
             queues,
             "In this process: its own thread and loop. A job that calls os._exit, crashes the "
-            "interpreter or keeps the GIL in C code takes this console with it.",
+            "interpreter or keeps the GIL in C code takes this console with it. Handlers that "
+            "compute in threads slow its keys; for more than 2 slots take a child process.",
         )
     if values["on_exit"] == "leave":
         return (queues, "A child process that goes on when the console exits; 7 still shows it.")
