@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from qdeck import queue as verbs
@@ -25,6 +27,9 @@ __all__ = ["Courier", "deliver_all", "reclaim_all", "settle_links"]
 _log = logging.getLogger("qdeck.worker")
 #: Entries of an outbox that are read at a time; each may be as large as a flow.
 _PAGE: Final = 50
+#: Keys that one call looks at, and that one look of the upkeep does.
+_KEYS: Final = 100
+_LOOK: Final = 2000
 #: Seconds that a worker that leaves gives to what it has just settled.
 _LAST: Final = 2.0
 
@@ -73,20 +78,34 @@ async def _deliver(deck: Deck, queue: str, entries: dict[str, bytes]) -> list[st
     return [job_id for job_id in entries if job_id not in undelivered]
 
 
-async def reclaim_all(deck: Deck, queue: str) -> int:
-    """Take jobs out of hold whose key has room again; return how many.
+async def reclaim(deck: Deck, queue: str, keys: Sequence[str], task: str = "") -> tuple[int, int]:
+    """Take jobs out of hold for which their key has room; return how many, and how many keys left
+    the list of a task.
+    """
+    of, freed, removed, at = deck.keys(queue), 0, 0, 0
+    while at < len(keys):
+        answer = await deck.execute(verbs.reclaim(of, keys[at : at + _KEYS], task))
+        removed, freed, at = removed + answer[0], freed + answer[1], at + answer[2]
+    return freed, removed
 
-    Settles and lost leases do so by themselves. This finds the rest: a job that came out of hold
-    and was cancelled before it started, or a record that broke.
+
+async def reclaim_all(deck: Deck, queue: str) -> int:
+    """Look at keys that jobs are held for, some thousands of each task; return how many came out.
+
+    Settles have it done for their key. This finds the rest: leases that were lost, and jobs that
+    came out of hold and were cancelled before they started.
     """
     keys, freed = deck.keys(queue), 0
     raw = await deck.call("HGET", keys.meta, "keyed")
     for task in (raw or b"").decode("utf-8", "replace").split():
-        rank = 0
-        while rank >= 0:
-            rank, more = await deck.execute(verbs.reclaim(keys, task, rank))
-            freed += more
-            await asyncio.sleep(0)
+        size = await deck.call("ZCARD", keys.keyed(task))
+        rank = random.randrange(max(size - _LOOK, 0) + 1)
+        for _ in range(0, _LOOK, _KEYS):
+            found = await deck.call("ZRANGE", keys.keyed(task), rank, rank + _KEYS - 1)
+            out, gone = await reclaim(deck, queue, [key.decode() for key in found], task)
+            freed, rank = freed + out, rank + len(found) - gone
+            if len(found) < _KEYS:
+                break
     return freed
 
 
@@ -96,22 +115,24 @@ async def settle_links(deck: Deck, queue: str) -> int:
 
 
 class Courier:
-    """Delivers for one worker as soon as it has settled a job that others wait for."""
+    """Does so for one worker at once: for each job that it has settled or that came back to it."""
 
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
         self._queues: set[str] = set()
+        self._keys: dict[str, dict[str, None]] = {}
         self._wake = asyncio.Event()
 
     def ended(self, run: Run, word: str) -> None:
-        """Note how a run has ended; of no interest where no job waits for it."""
+        """Note how a run has ended; of no interest where nothing is tied to the job."""
         links = run.body.links
-        if links is None or not links.then:
+        if links is None:
             return
-        if word == "completed":
+        if links.key:
+            self._keys.setdefault(run.queue, {})[links.key] = None
+        if links.then and word == "completed":
             self._queues.add(run.queue)
-            self._wake.set()
-        elif word in ("dead", "cancelled"):
+        elif links.then and word in ("dead", "cancelled"):
             waiting = decode_names(links.then)
             _log.warning(
                 "job %s is %s, and its chain stops: %s (%d in all) will not start; retry it to go "
@@ -121,26 +142,38 @@ class Courier:
                 waiting[0][1] if waiting else "?",
                 len(waiting),
             )
+        self._wake.set()
+
+    def lost(self, queue: str) -> None:
+        """Note that jobs came back from a worker that vanished."""
+        self._keys.setdefault(queue, {})
+        self._wake.set()
 
     async def run(self) -> None:
-        """Deliver whenever there is something to deliver; errors are logged and end nothing."""
+        """Act whenever there is something to do; errors are logged and end nothing."""
         while True:
             await self._wake.wait()
             await self.flush()
 
     async def flush(self) -> None:
-        """Deliver what this worker has settled; upkeep does what fails here."""
+        """Do what has been noted; what fails here is done by upkeep."""
         self._wake.clear()
         queues, self._queues = self._queues, set()
-        for queue in queues:
-            try:
+        limited, self._keys = self._keys, {}
+        try:
+            for queue, keys in limited.items():
+                if keys:
+                    await reclaim(self._deck, queue, list(keys))
+                else:
+                    await reclaim_all(self._deck, queue)
+            for queue in queues:
                 await deliver_all(self._deck, queue)
-            except QdeckError as error:
-                _log.warning("queue %s: its outbox cannot be read now: %s", queue, error)
+        except QdeckError as error:
+            _log.warning("what waits for settled jobs is told later: %s", error)
 
     async def close(self) -> None:
-        """Deliver what is left, for a moment at most."""
+        """Do what is left, for a moment at most."""
         try:
             await asyncio.wait_for(self.flush(), _LAST)
         except TimeoutError:
-            _log.debug("the outbox is left to other workers")
+            _log.debug("what waits for settled jobs is left to other workers")

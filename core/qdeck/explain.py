@@ -21,6 +21,7 @@ from qdeck.pages import Pages
 from qdeck.phrase import jobs, span
 from qdeck.reader import Reader, count, items, number, text
 from qdeck.status import Status, parse_info
+from qdeck.ties import read_links, why_held, why_stopped, why_waiting
 
 __all__ = ["Explainer"]
 
@@ -47,12 +48,18 @@ class Explainer:
         found = await detail.read_job(self._reader, ref, self._reader.deck.settings.max_retries)
         if found is None:
             raise Denied(f"there is no record of job {ref.id} in {ref.queue}")
-        if found.row.state in ("completed", "cancelled", "dead"):
-            return Explanation(ref.id, (_ended(found),))
-        scene = await self._scene(ref.queue)
         row = found.row
+        links = await read_links(self._reader, ref) if row.state != "running" else None
+        if row.state in ("completed", "cancelled", "dead"):
+            after = None
+            if links and links.then and row.state != "completed":
+                after = await why_stopped(self._reader, ref, links)
+            return Explanation(ref.id, (_ended(found), *filter(None, [after])))
+        scene = await self._scene(ref.queue)
         if row.state == "running":
             return Explanation(ref.id, tuple(_running(scene, found)))
+        if row.state == "scheduled" and row.due_at is None and links and links.waits:
+            return Explanation(ref.id, (await why_waiting(self._reader, ref, links),))
         if row.state in ("scheduled", "retrying"):
             return Explanation(ref.id, tuple(_later(scene, found)))
         causes = [
@@ -60,11 +67,14 @@ class Explainer:
             for cause in of_queue(scene)
             if cause.word not in ("held", "unknown task", "empty", "moving")
         ]
+        held = await why_held(self._reader, ref, row.task, links) if links and links.key else None
         if row.held:
             causes = [_held(found), *of_server(scene.info)]
+        elif held is not None:
+            causes.append(held)
         else:
             causes += of_task(scene, row.task)
-        ahead = await self._ahead(ref) if not row.held else 0
+        ahead = await self._ahead(ref) if not row.held and held is None else 0
         if ahead:
             causes.append(Cause("ahead", f"{jobs(ahead)} of {ref.queue} are ahead of it"))
         elif not causes:

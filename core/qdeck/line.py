@@ -119,8 +119,11 @@ class Line:
             self.looked = time.monotonic()
             self.hot = turn.again or len(turn.claimed) == want
 
-    def tended(self, answer: list[Any]) -> None:
-        """Note what tending said; a claim follows, since it lets others see that somebody lives."""
+    def tended(self, answer: list[Any]) -> bool:
+        """Note what tending said, and return whether leases were lost.
+
+        A claim follows, since it lets others see that somebody lives.
+        """
         next_s, _, lost = read_tend(answer)
         for job_id in lost:
             _log.warning(
@@ -129,6 +132,7 @@ class Line:
         self._pause = 0.0
         self._due_at = None if next_s is None else time.monotonic() + max(next_s, 0.002)
         self.hot = True
+        return bool(lost)
 
     def fail(self, error: Exception) -> None:
         """Note that the queue cannot be served now: log it and pause, longer each time."""

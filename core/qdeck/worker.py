@@ -341,7 +341,8 @@ class Worker:
 
     async def _tend(self, line: Line) -> None:
         try:
-            line.tended(await self._ticker.tend(line.keys, line.patience))
+            if line.tended(await self._ticker.tend(line.keys, line.patience)):
+                self._courier.lost(line.name)
         except Exception as error:
             line.fail(error)
 

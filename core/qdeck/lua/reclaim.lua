@@ -1,14 +1,14 @@
--- Promise: for keys that jobs of a task are held for: forgets runs that are over, and takes the first
---          jobs out of hold for which there is room; looks at some thousand entries at most.
+-- Promise: for keys that jobs are held for: forgets runs that are over, and takes the first jobs out
+--          of hold for which there is room, in their order.
 -- KEYS: ready lease meta wake
--- ARGV: tag, task, rank of the first key, how many keys at most
--- Returns: the rank to go on from (-1: none is left), how many came out of hold; error QKIND, and
---          then nothing was written
+-- ARGV: tag, task in whose list of keys those stand that nobody waits for any more ("": look at
+--       none), then at most 100 keys
+-- Returns: how many keys left the list, how many jobs came out of hold, how many keys were looked at
+--          to the end; error QKIND, and then nothing was written
 
 local call = redis.call
 local ready, lease, meta_key, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local tag, rank, most_keys = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
-local keyed = tag .. 'keyed:' .. ARGV[2]
+local tag, list = ARGV[1], ARGV[2]
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset' }) do
@@ -28,54 +28,48 @@ local function clear_unless(name, kind)
   local found = call('TYPE', name).ok
   if found ~= 'none' and found ~= kind then call('DEL', name) end
 end
-clear_unless(keyed, 'zset')
-local keys = call('ZRANGE', keyed, rank, rank + most_keys - 1, 'WITHSCORES')
-local looked, freed, complete = 0, 0, true
-for i = 1, #keys, 2 do
-  if looked > 2000 then
-    complete = false
-    break
-  end
-  local running, waits = tag .. 'key:' .. keys[i], tag .. 'wait:' .. keys[i]
+local index = tag .. 'keyed:' .. list
+clear_unless(index, 'zset')
+local looked, removed, freed, done = 0, 0, 0, 0
+for i = 3, #ARGV do
+  local key = ARGV[i]
+  local running, waits = tag .. 'key:' .. key, tag .. 'wait:' .. key
   clear_unless(running, 'set')
   clear_unless(waits, 'zset')
-  local ids = call('SRANDMEMBER', running, 1000)
-  local alive, room = call('SCARD', running), 0
-  local ends = #ids > 0 and call('ZMSCORE', lease, unpack(ids)) or {}
+  local ids = call('SMEMBERS', running)
+  local alive, ends = #ids, #ids > 0 and call('ZMSCORE', lease, unpack(ids)) or {}
   for j = 1, #ids do
     if not ends[j] then alive = alive - call('SREM', running, ids[j]) end
   end
-  looked, room = looked + #ids + 1, math.min(bounded(keys[i + 1], 1) - alive, 20)
+  looked = looked + #ids
   -- Who was cancelled or resumed meanwhile waits no longer.
-  local passed = 0
-  while room > 0 and passed < 500 do
-    local first = call('ZPOPMIN', waits)[1]
-    if not first then break end
-    local task, id = string.match(first, '^(%S+) (.+)$')
+  local first, full, passed = call('ZRANGE', waits, 0, 0)[1], false, 0
+  while first and passed < 1000 do
+    local most, task, id = string.match(first, '^(%d+) (%S+) (.+)$')
     local held = tag .. 'held:' .. (task or '')
     local fine, score = pcall(call, 'ZSCORE', held, id or '')
     if fine and score then
-      room, freed = room - 1, freed + 1
+      full = alive >= bounded(most, 1)
+      if full then break end
+      alive, freed = alive + 1, freed + 1
       call('ZADD', ready, score, id)
       call('ZREM', held, id)
     end
+    call('ZREM', waits, first)
     passed = passed + 1
+    first = call('ZRANGE', waits, 0, 0)[1]
   end
+  if not first and list ~= '' then removed = removed + call('ZREM', index, key) end
   looked = looked + passed
-  if call('ZCARD', waits) == 0 then
-    call('ZREM', keyed, keys[i])
-  elseif passed == 500 then
-    complete = false
-    break
-  else
-    rank = rank + 1
-  end
+  if first and not full then break end
+  done = done + 1
+  if looked >= 2000 then break end
 end
 if freed > 0 then call('HINCRBY', meta_key, 'held', -freed) end
-if call('ZCARD', keyed) == 0 then
+if removed > 0 and call('ZCARD', index) == 0 then
   local left = {}
   for task in string.gmatch(meta[6] or '', '[^\n]+') do
-    if task ~= ARGV[2] then left[#left + 1] = task end
+    if task ~= list then left[#left + 1] = task end
   end
   call('HSET', meta_key, 'keyed', table.concat(left, '\n'))
 end
@@ -93,5 +87,4 @@ if open and ripe then
 elseif open and freed > 0 then
   call('ZADD', wake, 1, '1')
 end
-if complete and #keys < 2 * most_keys then rank = -1 end
-return { rank, freed }
+return { removed, freed, done }
