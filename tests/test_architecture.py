@@ -27,7 +27,7 @@ ENGINE_ORDER = in_order("""
     __main__ cli
     demo
     worker heart presence runs reports upkeep execute processes child wait line courier ticker
-    operator recorddesk crewdesk journal insightdesk explain history likeness events serverlook causes
+    operator scheduledesk scheduleverbs scheduletoml timetable recorddesk crewdesk journal insightdesk explain history likeness events serverlook causes
     bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
     glimpse crew reader rights
     operation app deck inquiry testing inline invoke handle classtask signature

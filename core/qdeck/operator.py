@@ -43,13 +43,14 @@ from qdeck.pages import Pages
 from qdeck.reader import Reader, count, text
 from qdeck.recorddesk import RecordDesk
 from qdeck.rights import READ_ONLY, permissions
+from qdeck.scheduledesk import ScheduleDesk
 from qdeck.status import Status
 from qdeck.tasktable import read_tasks
 
 __all__ = ["Operator"]
 
 
-class Operator(BulkDesk, CrewDesk, InsightDesk, JobDesk, RecordDesk):
+class Operator(BulkDesk, CrewDesk, InsightDesk, JobDesk, RecordDesk, ScheduleDesk):
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:

@@ -39,7 +39,7 @@ _OPTIONS: Final = (
 _BYTES: Final = 1024 * 1024
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule without its name, its queue and its state; `jitter` and `catch_up` are seconds."""
 
     expression: str

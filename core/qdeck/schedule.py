@@ -36,6 +36,7 @@ __all__ = [
     "Step",
     "Stored",
     "Ticked",
+    "at",
     "decide",
     "decode_stored",
     "job_of_slot",

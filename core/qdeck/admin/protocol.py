@@ -18,6 +18,7 @@ from qdeck.admin.jobs import (
     Window,
 )
 from qdeck.admin.records import RecordsDoor
+from qdeck.admin.schedules import SchedulesDoor
 from qdeck.admin.values import (
     Action,
     Outcome,
@@ -31,7 +32,7 @@ from qdeck.admin.values import (
 __all__ = ["Admin"]
 
 
-class Admin(BulkDoor, RecordsDoor, InsightDoor, Protocol):
+class Admin(BulkDoor, RecordsDoor, InsightDoor, SchedulesDoor, Protocol):
     """What an operator can look at and change. Every method may raise `Denied`, or `OSError` when
     the server is away.
     """

@@ -38,13 +38,14 @@ Run = Callable[..., Any]
 class Door:
     """A deck, and the operator's door to its server; each is opened when it is first used."""
 
-    def __init__(self, deck: Deck) -> None:
+    def __init__(self, deck: Deck, actor: str | None = None) -> None:
         self.deck = deck
+        self._actor = actor
 
     @functools.cached_property
     def admin(self) -> Admin:
         """The operator's door."""
-        admin: Admin = self.deck.admin()
+        admin: Admin = self.deck.admin(actor=self._actor)
         return admin
 
     async def close(self) -> None:
@@ -92,7 +93,7 @@ def with_door(function: Callable[Concatenate[Door, P], Awaitable[Any]]) -> Run:
 
 
 async def _through(deck: Deck, function: Callable[..., Awaitable[Any]], words: Any) -> Any:
-    door = Door(deck)
+    door = Door(deck, words.pop("actor", None))
     try:
         return await function(door, **words)
     finally:
@@ -116,7 +117,10 @@ def page_options(function: Run) -> Run:
 
 
 def write_options(function: Run) -> Run:
-    """Add `--dry-run` and `--yes`, which every write has."""
+    """Add `--dry-run`, `--yes` and `--as`, which every write has."""
+    function = click.option("--as", "actor", metavar="ACTOR", help="Who it is put on record for.")(
+        function
+    )
     function = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
     return click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")(
         function

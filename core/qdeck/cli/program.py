@@ -32,6 +32,7 @@ WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "dead": ("dead", "dead", "Look at, retry and delete dead jobs."),
     "pause": ("change", "pause", "Stop giving out jobs of a queue or of one task in it."),
     "resume": ("change", "resume", "Take a pause back."),
+    "schedule": ("schedule", "schedule", "Look at and change schedules."),
     "workers": ("workers", "workers", "List, quiet or stop workers."),
     "tasks": ("look", "tasks", "List the tasks of each queue."),
     "stats": ("look", "stats", "Show totals over all queues."),

@@ -12,11 +12,11 @@ from typing import Any
 import click
 import msgspec
 
-from qdeck.admin import QueueRow, WorkerRow
+from qdeck.admin import QueueRow, ScheduleRow, WorkerRow
 from qdeck.job import Job
 
 __all__ = ["ago", "job_object", "print_json", "print_line", "print_table", "queue_object"]
-__all__ += ["number", "seconds", "worker_object"]
+__all__ += ["number", "schedule_object", "seconds", "worker_object"]
 
 
 def print_json(value: Any) -> None:
@@ -103,6 +103,46 @@ def worker_object(row: WorkerRow) -> dict[str, Any]:
         "started_at": row.started_at,
         "beat_age_s": row.beat_age_s,
         "local": row.local,
+    }
+
+
+def schedule_object(row: ScheduleRow) -> dict[str, Any]:
+    """Return a schedule as other programs read it."""
+    return {
+        "name": row.name,
+        "expression": row.expression,
+        "zone": row.zone,
+        "task": row.task,
+        "queue": row.queue,
+        "payload": dict(row.payload),
+        "options": dict(row.options),
+        "misfire": row.misfire,
+        "overlap": row.overlap,
+        "jitter": row.jitter,
+        "catch_up": row.catch_up,
+        "enabled": row.enabled,
+        "disabled_until": row.disabled_until,
+        "revision": row.revision,
+        "next_slot": row.next_slot,
+        "last_slot": row.last_slot,
+        "last_job": row.last_job.id if row.last_job else None,
+        "last_outcome": row.last_outcome,
+        "late_s": row.late_s,
+        "declared": row.declared,
+        "drifted": row.drifted,
+        "edited_by": row.edited_by,
+        "edited_at": row.edited_at,
+        "fault": row.fault,
+        "history": [
+            {
+                "slot": past.slot,
+                "job": past.job.id if past.job else None,
+                "outcome": past.outcome,
+                "late_s": past.late_s,
+                "count": past.count,
+            }
+            for past in row.history
+        ],
     }
 
 
