@@ -189,7 +189,8 @@ class Executor:
         spec = run.spec
         run_ms = (time.monotonic() - run.started) * 1000
         if not isinstance(outcome, Failed):
-            return Settle(run.id, run.fence, "c", spec.name, run_ms, outcome)
+            plain = run.fence == 1 and not run.log.said and not run.body.unique
+            return Settle(run.id, run.fence, "p" if plain else "c", spec.name, run_ms, outcome)
         if run.stopped == RELEASE and outcome.type == "Released":
             return Settle(run.id, run.fence, "b", spec.name)
         if outcome.snooze is not None:

@@ -14,8 +14,9 @@ import msgspec
 
 from qdeck.admin import FINISHED, LATER, JobRef, JobRow, StateName
 from qdeck.keys import queue_keys
+from qdeck.links import WAITING
 from qdeck.reader import Reader, at_ms, items, number, text
-from qdeck.record import Body, Record, read_record
+from qdeck.record import Body, Record, read_claim, read_record, waiting_for
 
 __all__ = [
     "HEAD",
@@ -36,8 +37,7 @@ HEAD: Final = 1024
 _TAIL: Final = 160
 _ARGS: Final = 200
 RUN_FIELDS: Final = (
-    "attempt", "base", "max", "started", "finished", "progress", "message", "owner", "cancel",
-    "reason", "task",
+    "run", "base", "progress", "message", "cancel", "reason", "task",
 )  # fmt: skip
 _FAILED: Final = frozenset({"dead", "retrying", "cancelled"})
 UNREADABLE: Final = "the record is not readable"
@@ -124,24 +124,26 @@ def row_of(
 ) -> JobRow:
     """Return the row of a job from its record, the fields of its run and its error's bytes."""
     found = dict(zip(RUN_FIELDS, run, strict=False))
-    body = record.body if record else Body(text(found.get("task")) or "?", "")
+    claim = read_claim(found.get("run"))
+    body = record.body if record else Body(text(found.get("task")) or claim.task or "?", "")
     retries = body.max_retries if body.max_retries >= 0 else default_retries
-    attempt, base = number(found.get("attempt")) or 0, number(found.get("base")) or 0
+    base = number(found.get("base")) or 0
     later, finished = hit.state in LATER, hit.state in FINISHED
+    waits = waiting_for(body) or "waiting" if later and hit.score >= WAITING else ""
     return JobRow(
         hit.ref,
         body.task,
         hit.state,
         priority=body.priority if record else None,
-        attempt=int(attempt),
+        attempt=claim.attempt,
         max_attempts=int(base) + retries + 1 if record else None,
         created_at=at_ms(record.created) if record else None,
-        due_at=at_ms(hit.score if later else first_due(record)),
-        started_at=at_ms(found.get("started")),
+        due_at=None if waits else at_ms(hit.score if later else first_due(record)),
+        started_at=at_ms(claim.started or None),
         finished_at=at_ms(hit.score) if finished else None,
         progress=number(found.get("progress")),
-        message=(text(found.get("message")) or reason)[:_ARGS],
-        worker=text(found.get("owner")),
+        message=(text(found.get("message")) or reason or waits)[:_ARGS],
+        worker=claim.worker,
         args=body.payload[:_ARGS],
         error=error_line(error) or reason,
         held=hit.held,

@@ -14,13 +14,13 @@ from qdeck.reader import Reader, at_ms, count, items, text
 
 __all__ = ["read_groups"]
 
-#: Groups of one queue that are counted; the server keeps about 1,000.
+#: Groups that are returned; the server keeps about 1,000 a queue.
 _MOST: Final = 200
 _unpack: Final = msgspec.msgpack.Decoder().decode
 
 
 async def read_groups(reader: Reader, queues: Sequence[str]) -> ErrorGroups:
-    """Return the largest groups of each queue, counted exactly, in two round trips."""
+    """Return the largest groups of these queues, counted exactly, in three round trips."""
     keys = [queue_keys(reader.deck.settings.prefix, queue) for queue in queues]
     clock, *replies = await reader.read(
         [
@@ -30,44 +30,40 @@ async def read_groups(reader: Reader, queues: Sequence[str]) -> ErrorGroups:
         ]
     )
     totals = [count(reply) for reply in replies[: len(keys)]]
-    drafts: list[tuple[str, str, list[Any]]] = []
+    found: list[tuple[str, str, list[Any]]] = []
     more = False
     for queue, reply in zip(queues, replies[len(keys) :], strict=True):
         cursor, flat = reply if isinstance(reply, list) and len(reply) == 2 else (b"0", [])
-        known = [(queue, text(flat[i]), _parts(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
-        known.sort(key=lambda each: -_int(each[2][0]))
-        more = more or cursor != b"0" or len(known) > _MOST
-        drafts += known[:_MOST]
+        found += [(queue, text(flat[i]), _parts(flat[i + 1])) for i in range(0, len(flat) - 1, 2)]
+        more = more or cursor != b"0"
+    names = [queue_keys(reader.deck.settings.prefix, queue).group(name) for queue, name, _ in found]
+    sizes = [count(reply) for reply in await reader.read([("ZCARD", name) for name in names])]
+    order = sorted(range(len(found)), key=lambda i: -(sizes[i] or 0))
+    largest = [i for i in order[:_MOST] if sizes[i] != 0]
     hour_ago = (server_ms(clock) or 0) - 3_600_000
     counted = await reader.read(
-        [
-            command
-            for queue, name, _ in drafts
-            for command in _counts(
-                queue_keys(reader.deck.settings.prefix, queue).group(name), hour_ago
-            )
-        ]
+        [command for i in largest for command in _counts(names[i], hour_ago)]
     )
     groups = []
-    for i, (queue, name, parts) in enumerate(drafts):
-        size, new, newest = counted[3 * i : 3 * i + 3]
-        if size == 0:
-            continue
-        sample = next((text(each) for each in items(newest)), "") or str(parts[6])
+    for at, i in enumerate(largest):
+        queue, name, parts = found[i]
+        new, newest = counted[2 * at : 2 * at + 2]
+        sample = [*items(newest), b"", b""]
         groups.append(
             ErrorGroup(
                 queue,
                 name,
+                str(parts[0]),
                 str(parts[1]),
                 str(parts[2]),
-                str(parts[3]),
-                count(size),
+                sizes[i],
                 count(new) if server_ms(clock) else None,
-                at_ms(parts[4]),
-                at_ms(parts[5]),
-                JobRef(sample, queue) if sample else None,
+                at_ms(parts[3]),
+                at_ms(sample[1]),
+                JobRef(text(sample[0]), queue) if sample[0] else None,
             )
         )
+    more = more or len(order) > _MOST
     groups.sort(key=lambda group: (-(group.count or 0), group.queue, group.fingerprint))
     known_totals = [total for total in totals if total is not None]
     return ErrorGroups(tuple(groups), sum(known_totals) if known_totals else None, not more)
@@ -75,22 +71,17 @@ async def read_groups(reader: Reader, queues: Sequence[str]) -> ErrorGroups:
 
 def _counts(key: str, since: float) -> tuple[tuple[Any, ...], ...]:
     return (
-        ("ZCARD", key),
         ("ZCOUNT", key, f"{since:.0f}", "+inf"),
-        ("ZRANGE", key, 0, 0, "REV"),
+        ("ZRANGE", key, 0, 0, "REV", "WITHSCORES"),
     )
 
 
 def _parts(raw: Any) -> list[Any]:
-    """Return what is stored of a group: count, task, type, message, first, last, sample."""
+    """Return what is stored of a group: task, type, message and first time."""
     try:
         parts = _unpack(raw)
     except (msgspec.MsgspecError, TypeError):
         parts = None
-    if isinstance(parts, list) and len(parts) == 7:
+    if isinstance(parts, list) and len(parts) == 4:
         return parts
-    return [0, "?", "?", "what is stored of this group is not readable", None, None, ""]
-
-
-def _int(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+    return ["?", "?", "what is stored of this group is not readable", None]

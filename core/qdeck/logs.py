@@ -38,7 +38,7 @@ class Listener(Protocol):
 
 
 class LogBuffer:
-    """The lines of one run that are not stored yet."""
+    """The lines of one run that are not stored yet; `said` tells whether there ever was one."""
 
     __slots__ = (
         "_bytes",
@@ -50,12 +50,14 @@ class LogBuffer:
         "attempt",
         "job_id",
         "owner",
+        "said",
     )
 
     def __init__(self, job_id: str, attempt: int, listener: Listener, owner: object = None) -> None:
         self.job_id = job_id
         self.attempt = attempt
         self.owner = owner
+        self.said = False
         self._listener = listener
         self._lines: deque[tuple[str, float, str]] = deque()
         self._bytes = 0
@@ -74,6 +76,7 @@ class LogBuffer:
             # Lone surrogates, as undecodable file names hold them, cannot be stored.
             text = text.encode("utf-8", "replace").decode("utf-8")
         with self._lock:
+            self.said = True
             first = not self._lines
             for line in text.splitlines() or [""]:
                 if len(line) > LINE_BYTES // 4:

@@ -31,7 +31,9 @@ _LOG_BYTES: Final = 1024 * 1024
 
 # What the larger scripts take as KEYS, in the order of their headers.
 _ENQUEUE: Final = "ready scheduled retrying lease meta totals tasks wake audit"
-_TEND: Final = "ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs"
+_TEND: Final = (
+    "ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs audit"
+)
 _EVERY_STATE: Final = (
     "ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs"
 )
@@ -67,8 +69,6 @@ class Moved:
     state: str
     outcome: str
     owner: str
-
-
 
 
 def enqueue(
@@ -109,9 +109,19 @@ def _seconds(ms: int) -> float | None:
 
 def tend(keys: QueueKeys, lease: float, retries: int) -> Command:
     """Promote due jobs, return lost ones, unpark resumed ones."""
-    return Command(
-        script("tend"), keys.of(_TEND), (keys.tag, int(lease * 1000), BATCH // 2, retries)
-    )
+    return _tend(keys, lease, retries, ())
+
+
+def recover(
+    keys: QueueKeys, lease: float, retries: int, actor: str, whose: str, ids: Sequence[str]
+) -> Command:
+    """Tend, and return of the named jobs (at most 100) those whose lease has ended, at once."""
+    return _tend(keys, lease, retries, (actor, whose, *ids))
+
+
+def _tend(keys: QueueKeys, lease: float, retries: int, named: Sequence[str]) -> Command:
+    args = (keys.tag, int(lease * 1000), BATCH // 2, retries, *named)
+    return Command(script("tend"), keys.of(_TEND), args)
 
 
 def read_tend(answer: list[Any]) -> tuple[float | None, int, list[str]]:

@@ -6,14 +6,24 @@ Owns the layout of both sides of the scripts; knows no server. The scripts' head
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from qdeck.job import Job, JobFailure, State, from_ms
 from qdeck.links import WAITING, Links, decode_names
 
-__all__ = ["Body", "Record", "Settle", "decode_record", "encode_body", "encode_settles", "job_from"]
+__all__ = [
+    "Body",
+    "Claim",
+    "Record",
+    "Settle",
+    "decode_record",
+    "encode_body",
+    "encode_settles",
+    "job_from",
+    "read_claim",
+]
 
 
 class Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -47,8 +57,22 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     body: Body
 
 
+class Claim(NamedTuple):
+    """The newest claim of a job: `started` in ms, `lease` its length in ms, `place` its score in
+    `ready`.
+    """
+
+    fence: int = 0
+    attempt: int = 0
+    started: int = 0
+    lease: int = 0
+    place: str = ""
+    task: str = ""
+    worker: str = ""
+
+
 class Settle(msgspec.Struct, array_like=True, gc=False):
-    """How a run ended (see work.lua): kind "c", "f", "s", "b" or "u".
+    """How a run ended (see work.lua): kind "c", "p", "f", "s", "b" or "u".
 
     `final` is the reason of a failure that leaves no retry. `value` is the result (JSON or None),
     a delay in ms, or the grace in ms of an unknown task.
@@ -85,10 +109,20 @@ def encode_settles(settles: list[Settle]) -> bytes:
         return b""
     return _pack(
         [
-            (s.id, s.fence, s.kind, s.task, s.run_ms, s.value) if s.kind == "c" else s
+            (s.id, s.fence, s.kind, s.task, s.run_ms, s.value) if s.kind in "cp" else s
             for s in settles
         ]
     )
+
+
+def read_claim(raw: bytes | None) -> Claim:
+    """Return what the field `run` of a run says; the empty claim where it is missing or broken."""
+    parts = (raw or b"").decode("utf-8", "replace").split(" ", 6)
+    try:
+        fence, attempt, started, lease = map(int, parts[:4])
+        return Claim(fence, attempt, started, lease, *parts[4:])
+    except (TypeError, ValueError):
+        return Claim()
 
 
 def decode_error(raw: bytes | None) -> JobFailure | None:
@@ -148,7 +182,8 @@ def job_from(
     The message of a cancelled job is the reason: *expired*, or by whom; that of one that waits for
     others names them.
     """
-    body = record.body if record else Body(text(run.get(b"task")) or "?", "{}")
+    claim = read_claim(run.get(b"run"))
+    body = record.body if record else Body(text(run.get(b"task")) or claim.task or "?", "{}")
     retries = body.max_retries if body.max_retries >= 0 else default_retries
     base = int(run.get(b"base", b"0"))
     available = score if state in (State.SCHEDULED, State.RETRYING) else None
@@ -164,14 +199,14 @@ def job_from(
         queue=queue,
         state=state,
         priority=body.priority,
-        attempt=int(run.get(b"attempt", b"0")),
+        attempt=claim.attempt,
         max_attempts=base + retries + 1,
         payload=decode_map(body.payload),
         metadata=decode_map(body.metadata),
         created_at=from_ms(record.created) if record else None,
         available_at=from_ms(available),
-        started_at=from_ms(float(run.get(b"started", b"0"))),
-        finished_at=from_ms(float(run.get(b"finished", b"0"))) if state.finished else None,
+        started_at=from_ms(claim.started),
+        finished_at=from_ms(score) if state.finished else None,
         progress=float(percent) if percent is not None else None,
         message=(state is State.CANCELLED and text(run.get(b"reason")))
         or text(run.get(b"message"))
@@ -179,7 +214,7 @@ def job_from(
         or None,
         error=decode_error(error),
         result=decode_json(result),
-        worker=text(run.get(b"owner")),
+        worker=claim.worker or None,
     )
 
 

@@ -14,8 +14,8 @@ from qdeck.glimpse import Hit, error_line, glimpse
 from qdeck.keys import queue_keys
 from qdeck.listing import Source
 from qdeck.query import Candidate, Query
-from qdeck.reader import Reader, count, items, number, text
-from qdeck.record import read_record
+from qdeck.reader import Reader, count, items, text
+from qdeck.record import read_claim, read_record
 
 __all__ = ["STEP", "Match", "Scan"]
 
@@ -29,7 +29,7 @@ _LONG_BYTES: Final = 8 * 1024 * 1024
 _KEPT: Final = 50_000
 #: Jobs of one score up to which they are told apart by their ids.
 _FEW: Final = 500
-_RUN: Final = ("attempt", "owner", "message", "task")
+_RUN: Final = ("run", "message", "task")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +175,10 @@ def _candidate(hit: Hit, head: Any, run: Sequence[Any], error: Any, now_ms: floa
         job.task, job.payload, job.metadata = body.task, body.payload, body.metadata
         job.priority, job.age = body.priority, max(0.0, (now_ms - record.created) / 1000)
     if run:
-        job.attempt, job.worker = number(run[0]) or 0.0, text(run[1])
-        job.message = text(run[2])
-        job.task = job.task or text(run[3])
+        claim = read_claim(run[0])
+        job.attempt, job.worker = float(claim.attempt), claim.worker
+        job.message = text(run[1])
+        job.task = job.task or text(run[2]) or claim.task
     if error:
         job.error = error_line(error)
     return job

@@ -10,6 +10,7 @@ from tests.core.clocked import START, Bench
 from tests.servers import settings_for
 
 from qdeck import queue as verbs
+from qdeck import steps
 from qdeck.keys import queue_keys
 from qdeck.record import Body, Settle, encode_body
 from qdeck.scripts import Command
@@ -24,9 +25,9 @@ for i = tonumber(ARGV[3]), tonumber(ARGV[4]) do
   redis.call('SET', tag .. 'j:' .. id, body)
   redis.call('ZADD', KEYS[1], tonumber(ARGV[6]) + i, id)
   if ARGV[7] ~= '' then
-    redis.call('HSET', tag .. 'r:' .. id, 'state', ARGV[7], 'attempt', 1, 'fence', 1, 'owner',
-      'ann', 'started', 1, 'lease', 15000, 'score', 5 * 4398046511104 + i, 'task', 'mail', 'max', 1,
-      'logn', 1, 'logb', 41)
+    local place = string.format('%.0f', 5 * 4398046511104 + i)
+    redis.call('HSET', tag .. 'r:' .. id, 'state', ARGV[7], 'run',
+      '1 1 1 15000 ' .. place .. ' mail ann', 'logn', 1, 'logb', 41)
     if ARGV[7] == 'dead' then
       redis.call('HSET', tag .. 'r:' .. id, 'fp', 'group')
       redis.call('ZADD', tag .. 'errors:group', i, id)
@@ -97,10 +98,11 @@ class Crowd:
         for verb, kind in (("cancel", "ready"), ("run_now", "later"), ("retry", "dead")):
             yield f"{verb} 200", verbs.move(k, verb, "eve", self.ids(kind, 200))
         yield "delete 200", verbs.move(k, "delete", "eve", self.ids("done", 200))
-        yield "freeze 500", verbs.freeze(k, k.dead, "op", "delete", "eve", self.count // 3, 900)
-        yield "start", verbs.start(k, "op", "eve")
-        yield "advance", verbs.advance(k, "delete", "eve", "op")
+        yield "freeze 500", steps.freeze(k, k.dead, "op", "delete", "eve", self.count // 3, 900)
+        yield "start", steps.start(k, "op", "eve")
+        yield "advance", steps.advance(k, "delete", "eve", "op")
         yield "trim", verbs.trim(k, settings_for("redis://127.0.0.1", keep_completed=0))
+        yield "fold", verbs.fold(k)
         yield "trim logs", verbs.trim(k, settings_for("redis://127.0.0.1", log_budget=0))
         lines = [20, 0, "line" * 10] * 100
         part = msgspec.msgpack.encode([self.ids("runs", 900)[600], 1, lines])

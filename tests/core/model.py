@@ -176,7 +176,7 @@ class Queue:
             job.attempt -= 1
         if s.kind == "f":
             self.totals["failed"] += 1
-        if s.kind == "c":
+        if s.kind in "cp":
             self._finish(job, "completed")
             self.totals["completed"] += 1
         elif job.cancel:
@@ -193,8 +193,7 @@ class Queue:
                 job.state, job.score = "retrying", self.now + min(2**times, 60) * 1000
                 job.unknown = (since, times + 1)
         else:
-            left = job.body.max_retries if job.body.max_retries >= 0 else s.max_retries
-            if s.final is not None or job.attempt - (job.base or 0) > left:
+            if s.final is not None or job.attempt - (job.base or 0) > s.max_retries:
                 self._bury(job, s.fingerprint)
             else:
                 job.state, job.score = "retrying", self.now + delay
@@ -237,7 +236,8 @@ class Queue:
             else:
                 job.attempt, job.fence, job.ran = job.attempt + 1, job.fence + 1, True
                 job.owner, job.lease, job.rank = worker, lease, job.score
-                job.state, job.score = "running", self.now + lease
+                job.state = "running"
+                job.lease_until(self.now + lease)
                 taken.append((job.id, job.fence))
                 claimed.append((job.id, job.fence, job.attempt - (job.base or 0)))
         if taken:
@@ -253,7 +253,7 @@ class Queue:
         for job_id, fence in runs:
             job = self.jobs.get(job_id)
             if job is not None and job.fence == fence and job.state == "running":
-                job.score = self.now + lease
+                job.lease_until(self.now + lease)
                 words.append("x" if job.cancel else "1")
             else:
                 words.append("0")
@@ -279,7 +279,7 @@ class Queue:
         elif running and self.now >= after:
             for job in running:
                 if job.score > self.now + 2 * job.lease:
-                    job.score = self.now + job.lease
+                    job.lease_until(self.now + job.lease)
             lost = [job for job in self.within("running") if job.score <= self.now]
             for job in lost:
                 self._reap(job, retries)

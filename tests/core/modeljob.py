@@ -45,6 +45,14 @@ class Job:
     group: str | None = None
     ran: bool = False
 
+    def retries(self, default: int) -> int:
+        """Return how many runs may follow the first one."""
+        return self.body.max_retries if self.body.max_retries >= 0 else default
+
+    def lease_until(self, ms: float) -> None:
+        """Set the end of the lease; it carries a low fence as its fraction."""
+        self.score = ms + (self.fence / 8 if self.fence < 7 else 0)
+
     @property
     def key(self) -> str:
         """The counter of this job among the tasks."""

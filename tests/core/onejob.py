@@ -7,7 +7,7 @@ from typing import Any
 from tests.core.yard import ERROR, FINE, LEASE, Yard
 
 from qdeck import queue as verbs
-from qdeck.record import Body, Settle, encode_body
+from qdeck.record import Body, Settle, encode_body, read_record
 
 __all__ = ["end", "enqueue", "field", "lose", "marker", "place", "tend", "work"]
 
@@ -29,8 +29,12 @@ def work(
 
 
 def end(yard: Yard, fence: int, kind: str = "f", value: Any = 0) -> str:
-    """Settle the one job; return the state it led to."""
-    settle = Settle(FINE, fence, kind, "mail", 1.0, value, 1, None, *ERROR)
+    """Settle the one job as a worker does that runs it once more by default; return the state it
+    led to.
+    """
+    record = read_record(yard.client.get(yard.keys.job(FINE)))
+    retries = record.body.max_retries if record and record.body.max_retries >= 0 else 1
+    settle = Settle(FINE, fence, kind, "mail", 1.0, value, retries, None, *ERROR)
     return work(yard, 0, [settle]).settled[0]
 
 

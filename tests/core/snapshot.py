@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.core.model import FINISHED, Queue
 
+from qdeck.record import read_claim
+
 __all__ = ["TASKS", "Snapshot"]
 
 TASKS = ["hash", "mail", "report"]
@@ -99,8 +101,8 @@ class Snapshot:
             assert self.held[task] == held
         for job in model.jobs.values():
             run = self.runs[job.id]
-            assert int(run.get("fence", 0)) == job.fence
-            assert int(run.get("attempt", 0)) == job.attempt
+            claim = read_claim(run.get("run", "").encode())
+            assert (claim.fence, claim.attempt) == (job.fence, job.attempt)
             assert int(run.get("crashes", 0)) == job.crashes
             assert ("cancel" in run) == job.cancel
         assert self.unique == [model.unique.get(name, (None, 0))[0] for name in ("one", "two")]

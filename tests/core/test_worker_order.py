@@ -11,13 +11,15 @@ from tests.servers import Server
 
 from qdeck import Deck, State
 from qdeck import queue as verbs
+from qdeck.record import read_claim
 
 
 async def started_ms(deck: Deck, jobs: list[Any]) -> list[int]:
     """Returns when jobs were started, in the server's ms, sorted."""
     times = []
     for job in jobs:
-        times.append(int(await deck.call("HGET", deck.keys(job.queue).run(job.id), "started")))
+        run = await deck.call("HGET", deck.keys(job.queue).run(job.id), "run")
+        times.append(read_claim(run).started)
     return sorted(times)
 
 
@@ -218,9 +220,8 @@ async def test_jobs_of_a_vanished_worker_return_after_one_lease_to_an_idle_one(
             await deck.call("ZREM", keys.scheduled, gone.id)
             now = await deck.call("TIME")
             ms = int(now[0]) * 1000 + int(now[1]) // 1000
-            run = ("state", "running", "attempt", 1, "fence", 1, "owner", "ghost:1:aa")
-            rest = ("started", ms, "lease", 1200, "score", 5 * 2**42 + 99, "task", "note", "max", 3)
-            await deck.call("HSET", keys.run(gone.id), *run, *rest)
+            claim = f"1 1 {ms} 1200 {5 * 2**42 + 99} note ghost:1:aa"
+            await deck.call("HSET", keys.run(gone.id), "run", claim)
             await deck.call("ZADD", keys.lease, ms + 1200, gone.id)
             await note.enqueue()
             done = await finished(deck, gone)

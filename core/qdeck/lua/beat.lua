@@ -17,12 +17,14 @@ local meta = call('HMGET', KEYS[2], 'seen', 'reap_after')
 local seen, after = tonumber(meta[1] or 0) or 0, tonumber(meta[2] or 0) or 0
 
 call('PERSIST', KEYS[2])
-local answers = {}
+-- The end of a lease carries a low fence as its fraction (see work.lua).
+local answers, ends = {}, string.format('%.0f', now + lease_ms)
+local marks = { '.125', '.25', '.375', '.5', '.625', '.75' }
 for i = 3, #ARGV, 2 do
-  local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. ARGV[i], 'fence', 'cancel')
-  local answer = '0'
-  if fine and run[1] == ARGV[i + 1] and call('ZSCORE', KEYS[1], ARGV[i]) then
-    call('ZADD', KEYS[1], 'XX', now + lease_ms, ARGV[i])
+  local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. ARGV[i], 'run', 'cancel')
+  local answer, fence = '0', ARGV[i + 1]
+  if fine and string.match(run[1] or '', '^%d+') == fence and call('ZSCORE', KEYS[1], ARGV[i]) then
+    call('ZADD', KEYS[1], 'XX', ends .. (marks[tonumber(fence)] or ''), ARGV[i])
     answer = run[2] and 'x' or '1'
   end
   answers[#answers + 1] = answer

@@ -1,6 +1,6 @@
 -- Promise: appends lines to the logs of jobs that were run, each log within its caps in lines and
 --          bytes, and counts the bytes of the queue's logs.
--- KEYS: meta logs
+-- KEYS: meta logs lease
 -- ARGV: tag, max_lines, max_bytes, then msgpack [id, attempt, [level, age_ms, text, ...]] of each
 -- Returns: how many lines were stored; error QKIND or QBODY, and then nothing was written
 
@@ -8,7 +8,7 @@ local call = redis.call
 local tag, max_lines, max_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-for i, kind in ipairs({ 'hash', 'zset' }) do
+for i, kind in ipairs({ 'hash', 'zset', 'zset' }) do
   local found = call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
@@ -30,7 +30,7 @@ local stored, grown = 0, 0
 for i = 1, #parts do
   local id, attempt, lines = parts[i][1], parts[i][2], parts[i][3]
   local run, key = tag .. 'r:' .. id, tag .. 'log:' .. id
-  local fine, have = pcall(call, 'HMGET', run, 'state', 'logb')
+  local fine, have = pcall(call, 'HMGET', run, 'run', 'logb', 'state')
   local kind = call('TYPE', key).ok
   if fine and have[1] and (kind == 'none' or kind == 'stream') then
     local total, bytes = tonumber(have[2] or 0) or 0, 0
@@ -55,7 +55,8 @@ for i = 1, #parts do
     end
     call('HSET', run, 'logb', total, 'logn', call('XLEN', key))
     -- Lines that come after the end of a job count against the budget too.
-    if have[1] == 'completed' or have[1] == 'cancelled' or have[1] == 'dead' then
+    local state = have[3] or not call('ZSCORE', KEYS[3], id) and 'completed'
+    if state == 'completed' or state == 'cancelled' or state == 'dead' then
       call('ZADD', KEYS[2], 'NX', now, id)
     end
     grown = grown + bytes

@@ -11,8 +11,9 @@ end
 call('PERSIST', KEYS[1])
 for i = 2, #ARGV, 4 do
   local key, percent, message = tag .. 'r:' .. ARGV[i], ARGV[i + 2], ARGV[i + 3]
-  local fine, fence = pcall(call, 'HGET', key, 'fence')
-  if fine and fence == ARGV[i + 1] and call('ZSCORE', KEYS[1], ARGV[i]) then
+  local fine, run = pcall(call, 'HGET', key, 'run')
+  local fence = string.match(fine and run or '', '^%d+')
+  if fence == ARGV[i + 1] and call('ZSCORE', KEYS[1], ARGV[i]) then
     if percent ~= '' then call('HSET', key, 'progress', percent) end
     if message ~= '' then call('HSET', key, 'message', message) end
     stored = stored + 1

@@ -1,7 +1,9 @@
 -- Promise: makes due jobs pending in the order of their due times, returns jobs whose lease has
---          ended, and takes jobs of resumed tasks out of hold; at most `max` of each.
--- KEYS: ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs
--- ARGV: tag, lease_ms of the caller, max, retries of a job that names none
+--          ended, and takes jobs of resumed tasks out of hold; at most `max` of each. Of named jobs
+--          those whose lease has ended return at once, on record, and no others.
+-- KEYS: ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs audit
+-- ARGV: tag, lease_ms of the caller, max, retries of a job that names none, and where an operator
+--       names jobs: actor, whose they were in words, then the ids
 -- Returns: ms until something is due (-1: nothing is), promoted, returned, then the ids of the
 --          returned jobs; error QKIND, and then nothing was written
 
@@ -14,16 +16,17 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local minute_key = tag .. 'm:' .. math.floor(now / 60000)
 local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
-local names, hashes = { unpack(KEYS) }, { [7] = 1, [8] = 1, [9] = 1, [10] = 1, [13] = 1, [14] = 1 }
-names[13], names[14] = minute_key, hour_key
-for i = 1, 14 do
-  local found, kind = call('TYPE', names[i]).ok, hashes[i] and 'hash' or 'zset'
+local names, kinds = { unpack(KEYS) }, { [13] = 'stream' }
+names[14], names[15] = minute_key, hour_key
+for _, i in ipairs({ 7, 8, 9, 10, 14, 15 }) do kinds[i] = 'hash' end
+for i = 1, 15 do
+  local found, kind = call('TYPE', names[i]).ok, kinds[i] or 'zset'
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at', 'seen',
-  'reap_after', 'unpark', 'seq', 'held')
+  'reap_after', 'unpark', 'seq', 'held', 'cron_at')
 call('PERSIST', meta_key)
 
 local function bounded(value, default)
@@ -42,9 +45,14 @@ local function decode(packed)
   return body, record
 end
 local function read_run(id)
-  local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'attempt', 'base', 'crashes', 'cancel',
-    'score', 'started', 'owner', 'task', 'logn', 'lease')
-  return fine and run or {}
+  local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'run', 'base', 'crashes', 'cancel',
+    'logn', 'task')
+  if not fine then return {} end
+  run.known = run[1]
+  run.fence, run.attempt, run.started, run.lease, run.place, run.task, run.worker =
+    string.match(run[1] or '', '^(%d+) (%-?%d+) (%d+) (%d+) (%S+) (%S+) (.*)$')
+  run.task = run.task or run[6]
+  return run
 end
 local function clear_unless(name, kind)
   local found = call('TYPE', name).ok
@@ -66,7 +74,7 @@ local function finish(id, task, state, reason, body, record, run)
   clear_unless(key, 'hash')
   call('HSET', key, 'state', state, 'finished', now, 'reason', reason, 'task', task)
   count(totals, state, 1)
-  if run[9] then call('ZADD', KEYS[12], now, id) end
+  if run[5] then call('ZADD', KEYS[12], now, id) end
   if unique and call('MGET', unique)[1] == id then
     local until_ms = record[1] + body[11]
     if until_ms > now then
@@ -79,12 +87,7 @@ end
 local function bury(id, task, kind, message, fingerprint, body, record, run)
   finish(id, task, 'dead', message, body, record, run)
   call('SET', tag .. 'err:' .. id, cmsgpack.pack({ kind, message, '', fingerprint }))
-  local fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[7], fingerprint) or '')
-  if not fine or type(group) ~= 'table' or type(group[1]) ~= 'number' then
-    group = { 0, task, kind, message, now, now, id }
-  end
-  group[1], group[6], group[7] = group[1] + 1, now, id
-  call('HSET', KEYS[7], fingerprint, cmsgpack.pack(group))
+  call('HSETNX', KEYS[7], fingerprint, cmsgpack.pack({ task, kind, message, now }))
   clear_unless(tag .. 'errors:' .. fingerprint, 'zset')
   call('ZADD', tag .. 'errors:' .. fingerprint, now, id)
   call('HSET', tag .. 'r:' .. id, 'fp', fingerprint)
@@ -127,7 +130,7 @@ for i = 1, math.min(#due, max) do
   local id, _, from = unpack(due[i])
   local body, record = decode(bodies[(i - 1) % 25 + 1])
   local run = (from == retrying or not body) and read_run(id) or {}
-  local task = body and body[1] or run[8] or '?'
+  local task = body and body[1] or run.task or '?'
   local limit = body and (body[6] > 0 and record[1] + body[6] or body[7])
   if not body then
     bury(id, task, 'Unreadable', 'the record is not readable', 'unreadable', nil, nil, run)
@@ -139,7 +142,7 @@ for i = 1, math.min(#due, max) do
     count(moves, 'cancelled:' .. task, 1)
   else
     seq = seq + 1
-    if run[1] then call('HSET', tag .. 'r:' .. id, 'state', 'pending', 'since', now) end
+    if run.known then call('HSET', tag .. 'r:' .. id, 'state', 'pending', 'since', now) end
     plan(id, from, ready, (9 - body[3]) * 4398046511104 + seq)
     count(moves, 'pending:' .. task, 1)
   end
@@ -152,20 +155,24 @@ if promoted > 0 then call('HSET', meta_key, 'seq', string.format('%.0f', seq)) e
 local running, returned = call('ZCARD', lease), {}
 local seen, after = bounded(meta[6], 0), bounded(meta[7], 0)
 if after - now > lease_ms then after = 0 end
-if running > 0 and (seen < now - lease_ms / 2 or seen > now) then
+if running > 0 and not ARGV[5] and (seen < now - lease_ms / 2 or seen > now) then
   if after <= now then after = now + lease_ms end
   call('HSET', meta_key, 'reap_after', string.format('%.0f', after))
-elseif running > 0 and now >= after then
+elseif running > 0 and (ARGV[5] or now >= after) then
   -- A lease further away than two was given before the clock was set back.
   local far = call('ZREVRANGE', lease, 0, 0, 'WITHSCORES')
   for step = 1, max do
-    local own = bounded(read_run(far[1])[10], 0)
+    local own, ends = bounded(read_run(far[1]).lease, 0), tonumber(far[2])
     if own <= 0 then own = lease_ms end
-    if tonumber(far[2]) <= now + 2 * own then break end
-    call('ZADD', lease, now + own, far[1])
+    if ends <= now + 2 * own then break end
+    call('ZADD', lease, string.format('%.3f', now + own + ends % 1), far[1])
     far = call('ZREVRANGE', lease, 0, 0, 'WITHSCORES')
   end
-  local ended = call('ZRANGEBYSCORE', lease, '-inf', now, 'LIMIT', 0, max)
+  local ended = not ARGV[5] and call('ZRANGEBYSCORE', lease, '-inf', now, 'LIMIT', 0, max) or {}
+  for i = 7, #ARGV do
+    local ends = call('ZSCORE', lease, ARGV[i])
+    if ends and tonumber(ends) <= now then ended[#ended + 1] = ARGV[i] end
+  end
   for i = 1, #ended do
     if i % 25 == 1 then
       if bytes >= 4194304 then break end
@@ -174,10 +181,10 @@ elseif running > 0 and now >= after then
     local id = ended[i]
     local key, run = tag .. 'r:' .. id, read_run(id)
     local body, record = decode(bodies[(i - 1) % 25 + 1])
-    local task = body and body[1] or run[8] or '?'
+    local task = body and body[1] or run.task or '?'
     local to, score, word = dead, now, 'dead'
-    local attempt, crashes = bounded(run[1]), bounded(run[3], 0) + 1
-    local lost = 'worker ' .. (run[7] or '?') .. ' vanished'
+    local attempt, crashes = bounded(run.attempt), bounded(run[3], 0) + 1
+    local lost = 'worker ' .. (run.worker or '?') .. ' vanished'
     if not body or not attempt then
       local reason = body and 'the run record is not readable' or 'the record is not readable'
       bury(id, task, 'Unreadable', reason, 'unreadable', body, record, run)
@@ -194,10 +201,11 @@ elseif running > 0 and now >= after then
         bury(id, task, 'WorkerLost', lost .. ' and no runs are left', group, body, record, run)
       else
         to, word = ready, 'pending'
-        score = bounded(run[5], (9 - body[3]) * 4398046511104 + seq)
+        score = bounded(run.place, (9 - body[3]) * 4398046511104 + seq)
       end
       call('HSET', key, 'crashes', crashes, 'state', word)
-      local entry = cmsgpack.pack({ attempt, bounded(run[6], now), now, run[7] or '', 'lost', lost })
+      local entry = cmsgpack.pack({ attempt, bounded(run.started, now), now, run.worker or '',
+        'lost', lost })
       local list = tag .. 'at:' .. id
       if not pcall(call, 'RPUSH', list, entry) then
         call('DEL', list)
@@ -212,6 +220,10 @@ elseif running > 0 and now >= after then
     count(moves, word .. ':' .. task, 1)
     count(moves, 'running:' .. task, -1)
   end
+end
+if ARGV[5] and #returned > 0 then
+  call('XADD', KEYS[13], 'MAXLEN', '~', 10000, '*', 'actor', ARGV[5], 'verb', 'recover', 'target',
+    ARGV[6], 'count', #returned, 'outcome', 'returned')
 end
 call('HSET', meta_key, 'seen', now)
 
@@ -276,6 +288,7 @@ if running > 0 then
   sooner(now + 0.4 * lease_ms)
 end
 if #left > 0 then sooner(now) end
+if meta[11] then sooner(bounded(meta[11], now)) end
 if waiting > 0 and tokens < 1 then sooner(now + (1 - tokens) * 1000 / rate) end
 local answer = { next_ms, promoted, #returned }
 for i = 1, #returned do answer[3 + i] = returned[i] end

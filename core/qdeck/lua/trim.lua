@@ -32,14 +32,14 @@ for i = 1, 3 do
   for j = 1, #ids do
     local id = ids[j]
     local key = tag .. 'r:' .. id
-    local fine, run = pcall(call, 'HMGET', key, 'task', 'logb', 'fp')
+    local fine, run = pcall(call, 'HMGET', key, 'run', 'logb', 'fp', 'task')
     if not fine then run = {} end
     if run[3] and call('TYPE', tag .. 'errors:' .. run[3]).ok == 'zset' then
       call('ZREM', tag .. 'errors:' .. run[3], id)
       if call('ZCARD', tag .. 'errors:' .. run[3]) == 0 then call('HDEL', KEYS[4], run[3]) end
     end
     freed = freed + bounded(run[2] or 0, 0)
-    local field = words[i] .. ':' .. (run[1] or '?')
+    local field = words[i] .. ':' .. (run[4] or string.match(run[1] or '', '^%S+ %S+ %S+ %S+ %S+ (%S+)') or '?')
     moves[field] = (moves[field] or 0) - 1
     call('UNLINK', tag .. 'j:' .. id, key, tag .. 'res:' .. id, tag .. 'err:' .. id,
       tag .. 'at:' .. id, tag .. 'log:' .. id)

@@ -3,9 +3,9 @@
 -- KEYS: ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs
 -- ARGV: tag, worker, counter, n, lease_ms, settles
 --       settles: "" or msgpack list of [id, fence, kind, task, run_ms, value, max_retries, final,
---       type, message, traceback, fingerprint]; kind "c" completed (value: result or nil), "f"
---       failed (value: delay_ms), "s" snoozed (value: delay_ms), "b" given back, "u" unknown task
---       (value: grace_ms)
+--       type, message, traceback, fingerprint]; kind "c" completed (value: result or nil), "p" the
+--       same of a job that has neither unique key nor log, "f" failed (value: delay_ms), "s" snoozed
+--       (value: delay_ms), "b" given back, "u" unknown task (value: grace_ms)
 -- Returns: now_ms, ms until something is due (-1: nothing is), 1 to call again at once, number of
 --          settles, for each settle the state it led to or "stale", then id, fence, attempt and
 --          record of each claimed job; error QKIND or QBODY, and then nothing was written
@@ -22,7 +22,7 @@ local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
 -- What is read here needs no other check: a key of another type refuses to be read.
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen')
+  'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen', 'cron_at')
 local running = call('ZCARD', lease)
 local due = tonumber(call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2] or 1e15)
 due = math.min(due, tonumber(call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2] or 1e15))
@@ -37,7 +37,7 @@ for i = 1, 11 do
 end
 local first_of_minute = found == 'none'
 local readable, settles = pcall(cmsgpack.unpack, ARGV[6] == '' and '\144' or ARGV[6])
-if not readable or type(settles) ~= 'table' then
+if not readable or type(settles) ~= 'table' or #settles > 500 then
   return redis.error_reply('QBODY the settles of ' .. worker .. ' are not readable')
 end
 
@@ -45,10 +45,11 @@ end
 call('PERSIST', meta_key)
 
 -- What changes is summed by task and written once.
-local sheets, totals = {}, {}
+local answers, sheets, totals = { now, -1, 0, #settles }, {}, {}
 local function add(where, name, by) where[name] = (where[name] or 0) + by end
+local function note(name, page) add(totals, name, 1) add(page.counts, name, 1) end
 local function sheet(task)
-  sheets[task] = sheets[task] or { moves = {}, counts = {}, wait = {}, run = {} }
+  sheets[task] = sheets[task] or { moves = {}, counts = {}, wait = {}, run = {}, ok = 0, got = 0 }
   return sheets[task]
 end
 local function bucket(ms)
@@ -82,6 +83,20 @@ local function apply(from)
   leaving, entering = {}, { {}, {}, {}, {}, {} }
 end
 
+-- A run is one text: fence, attempt, started, lease, place in `ready`, task and worker. The end of a
+-- lease carries a low fence as its fraction, so that a plain job is settled without reading the run.
+local marks = { '.125', '.25', '.375', '.5', '.625', '.75' }
+local function read_run(text)
+  local fence, attempt, started, _, score =
+    string.match(text or '', '^(%d+) (%-?%d+) (%d+) (%d+) (%S+) ')
+  return bounded(fence, -1), bounded(attempt), bounded(started, now), bounded(score)
+end
+
+local function give(id, fence, attempt, packed)
+  local at = #answers
+  answers[at + 1], answers[at + 2], answers[at + 3], answers[at + 4] = id, fence, attempt, packed
+end
+
 local function free_unique(id, digest, until_ms)
   local key, wait = tag .. 'unique:' .. digest, bounded(until_ms, 0)
   if call('MGET', key)[1] == id then
@@ -93,35 +108,24 @@ local function clear_unless(name, kind)
   if found ~= 'none' and found ~= kind then call('DEL', name) end
 end
 local function short(text)
-  if #text <= 300 then return text end
-  return (string.gsub(string.sub(text, 1, 300), '[\192-\247][\128-\191]*$', ''))
-end
-local function read_group(name)
-  local fine, group = pcall(cmsgpack.unpack, call('HGET', KEYS[8], name) or '')
-  return fine and type(group) == 'table' and type(group[1]) == 'number' and group or nil
+  return #text <= 300 and text or
+    (string.gsub(string.sub(text, 1, 300), '[\192-\247][\128-\191]*$', ''))
 end
 local function bury(id, task, kind, message, trace, fingerprint)
   call('SET', tag .. 'err:' .. id, cmsgpack.pack({ kind, message, trace, fingerprint }))
-  local group = read_group(fingerprint)
-  if not group and call('HLEN', KEYS[8]) >= 1000 then
+  if call('HEXISTS', KEYS[8], fingerprint) == 0 and call('HLEN', KEYS[8]) >= 1000 then
     fingerprint, kind, message = 'other', 'other', 'more than 1,000 different errors'
-    group = read_group(fingerprint)
   end
-  group = group or { 0, task, kind, short(message), now, now, id }
-  group[1], group[6], group[7] = group[1] + 1, now, id
-  call('HSET', KEYS[8], fingerprint, cmsgpack.pack(group))
+  call('HSETNX', KEYS[8], fingerprint, cmsgpack.pack({ task, kind, short(message), now }))
   clear_unless(tag .. 'errors:' .. fingerprint, 'zset')
   call('ZADD', tag .. 'errors:' .. fingerprint, now, id)
   call('HSET', tag .. 'r:' .. id, 'fp', fingerprint)
-  add(totals, 'dead', 1)
-  add(sheet(task).counts, 'dead', 1)
+  note('dead', sheet(task))
 end
 local function remember(id, entry)
-  local key, packed = tag .. 'at:' .. id, cmsgpack.pack(entry)
-  if not pcall(call, 'RPUSH', key, packed) then
-    call('DEL', key)
-    call('RPUSH', key, packed)
-  end
+  local key = tag .. 'at:' .. id
+  clear_unless(key, 'list')
+  call('RPUSH', key, cmsgpack.pack(entry))
   if entry[1] > 20 then call('LTRIM', key, -20, -1) end
 end
 -- Logs of finished jobs count against the queue's budget; a completed one keeps its last 200.
@@ -136,62 +140,62 @@ local function keep_log(id, key, to, lines)
   end
 end
 
-local answers, runs, scores = { now, -1, 0, #settles }, tag .. 'r:', nil
+local runs, ended, ids, done = tag .. 'r:', {}, {}, entering[COMPLETED]
+for i = 1, #settles do ids[i] = settles[i][1] end
+local scores = #ids > 0 and call('ZMSCORE', lease, unpack(ids))
 for i = 1, #settles do
-  if i % 500 == 1 then
-    apply(lease)
-    local ids = {}
-    for j = i, math.min(i + 499, #settles) do ids[#ids + 1] = settles[j][1] end
-    scores = call('ZMSCORE', lease, unpack(ids))
-  end
   local s = settles[i]
   local id, fence, kind, task = s[1], s[2], s[3], s[4]
-  local key, answer = runs .. id, 'stale'
-  local fine, run = pcall(call, 'HMGET', key, 'fence', 'settled', 'unique', 'logn', 'cancel')
-  if not fine then run = {} end
-  if tonumber(run[2] or -1) == fence then
-    answer = call('HGET', key, 'state') or 'completed'
-  elseif tonumber(run[1] or -1) == fence and scores[(i - 1) % 500 + 1] then
+  local key, answer, run = runs .. id, 'stale', nil
+  local held = not ended[id] and scores[i]
+  if kind ~= 'p' or not held or string.sub(held, 14) ~= marks[fence] then
+    local fine, found = pcall(call, 'HMGET', key, 'run', 'settled', 'unique', 'logn', 'cancel',
+      'base', 'unknown', 'state')
+    run = fine and found or {}
+    held = held and read_run(run[1]) == fence
+  end
+  if run and tonumber(run[2] or -1) == fence then
+    answer = run[8] or 'completed'
+  elseif not held then
+    local over = read_run(run[1]) == fence and (ended[id] or call('ZSCORE', KEYS[5], id))
+    answer = over and 'completed' or answer
+    if not over then add(totals, 'stale', 1) end
+  else
     local to, score, reason = DEAD, now, nil
     local page = sheet(task)
-    if kind == 'c' then
-      to = COMPLETED
+    if kind == 'c' or kind == 'p' then
+      to, page.ok = COMPLETED, page.ok + 1
       if s[6] and s[6] ~= 'null' then call('SET', tag .. 'res:' .. id, s[6]) end
-      add(totals, 'completed', 1)
-      add(page.counts, 'ok', 1)
       add(page.run, bucket(s[5]), 1)
-      call('HSET', key, 'state', 'completed', 'settled', fence, 'finished', now)
+      if run then call('HSET', key, 'state', 'completed', 'settled', fence) end
     else
-      local more = call('HMGET', key, 'attempt', 'base', 'max', 'score', 'started', 'unknown')
-      local attempt, left = bounded(more[1], 1), bounded(more[3], -1)
-      if left < 0 then left = bounded(s[7], 0) end
-      if kind ~= 'f' then attempt = attempt - 1 end
-      if kind ~= 'u' and more[6] then call('HDEL', key, 'unknown') end
+      local _, attempt, began, place = read_run(run[1])
+      if kind ~= 'f' then
+        attempt = attempt - 1
+        call('HSET', key, 'run', (string.gsub(run[1], '^(%d+) %-?%d+', '%1 ' .. attempt)))
+      end
+      if kind ~= 'u' and run[7] then call('HDEL', key, 'unknown') end
       if kind == 'f' then
-        add(totals, 'failed', 1)
-        add(page.counts, 'failed', 1)
+        note('failed', page)
         add(page.run, bucket(s[5]), 1)
-        if run[5] then
-          to, reason = CANCELLED, 'cancelled while running'
-        elseif s[8] or attempt - bounded(more[2], 0) > left then
+      end
+      if run[5] then
+        to, reason = CANCELLED, 'cancelled while running'
+      elseif kind == 'f' then
+        if s[8] or attempt - bounded(run[6], 0) > bounded(s[7], 0) then
           bury(id, task, s[9], s[10], s[11], s[12])
           reason = s[8] and s[8] ~= '' and s[8] or 'no runs left'
         else
           to, score = RETRYING, now + math.max(bounded(s[6], 0), 0)
           call('SET', tag .. 'err:' .. id, cmsgpack.pack({ s[9], s[10], s[11], s[12] }))
-          add(totals, 'retried', 1)
-          add(page.counts, 'retried', 1)
+          note('retried', page)
         end
-        remember(id, { attempt, bounded(more[5], now), now, worker, words[to],
-          short(s[9] .. ': ' .. s[10]) })
-      elseif run[5] then
-        to, reason = CANCELLED, 'cancelled while running'
       elseif kind == 's' then
         to, score = RETRYING, now + math.max(bounded(s[6], 0), 0)
       elseif kind == 'b' then
-        to, score = READY, bounded(more[4], 5 * 4398046511104 + bounded(meta[9], 0))
+        to, score = READY, place or 5 * 4398046511104 + bounded(meta[9], 0)
       else
-        local first, times = string.match(more[6] or '', '^(%d+) (%d+)$')
+        local first, times = string.match(run[7] or '', '^(%d+) (%d+)$')
         first, times = bounded(first, now), bounded(times, 0)
         if now - first >= bounded(s[6], 0) then
           bury(id, task, s[9], s[10], s[11], s[12])
@@ -201,21 +205,26 @@ for i = 1, #settles do
           call('HSET', key, 'unknown', string.format('%.0f %d', first, times + 1))
         end
       end
-      call('HSET', key, 'state', words[to], 'settled', fence, 'attempt', attempt)
+      if kind == 'f' then
+        remember(id, { attempt, began, now, worker, words[to], short(s[9] .. ': ' .. s[10]) })
+      end
+      call('HSET', key, 'state', words[to], 'settled', fence)
       if to == CANCELLED then add(totals, 'cancelled', 1) end
       if reason then call('HSET', key, 'finished', now, 'reason', reason) end
     end
-    answer = words[to]
-    if to >= COMPLETED then
+    answer, ended[id] = words[to], true
+    if run and to >= COMPLETED then
       if run[3] then free_unique(id, run[3], call('HGET', key, 'unique_until')) end
       if run[4] then keep_log(id, key, to, run[4]) end
     end
-    move(id, to, score, task, 'running')
+    if to == COMPLETED then
+      done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now, id, id
+    else
+      move(id, to, score, task, 'running')
+    end
     running = running - 1
-  else
-    add(totals, 'stale', 1)
   end
-  answers[#answers + 1] = answer
+  answers[4 + i] = answer
 end
 apply(lease)
 
@@ -233,14 +242,12 @@ if fine and type(list) == 'table' and type(list[1]) == 'number' then
   again = list[1] >= counter
   for i = 2, list[1] == counter and #list or 0, 2 do
     local id, fence = list[i], list[i + 1]
-    local clean, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'fence', 'owner', 'attempt', 'base',
-      'state')
+    local clean, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'run', 'base')
     local packed = call('MGET', tag .. 'j:' .. id)[1]
-    if clean and packed and tonumber(run[1] or -1) == fence and run[2] == worker
-      and run[5] == 'running' then
-      local at = #answers
-      answers[at + 1], answers[at + 2] = id, fence
-      answers[at + 3], answers[at + 4] = bounded(run[3], 1) - bounded(run[4], 0), packed
+    local of, attempt = read_run(clean and run[1] or '')
+    if packed and of == fence and string.match(run[1], ' ([^ ]*)$') == worker
+      and call('ZSCORE', lease, id) then
+      give(id, fence, attempt - bounded(run[2], 0), packed)
     end
   end
 end
@@ -260,94 +267,89 @@ local function read(packed)
   local body = record[3]
   local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
   -- A comparison, unlike a sum, raises for text that looks like a number.
-  if type(body[1]) ~= 'string' or type(body[2]) ~= 'string' or type(body[10]) ~= 'string'
-    or not (record[1] > 0 and record[2] >= 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
-      and body[8] >= -1 and body[11] >= 0 and sum < 1e15) then
-    error('unfit')
-  end
+  assert(type(body[1]) == 'string' and type(body[2]) == 'string' and type(body[10]) == 'string'
+    and record[1] > 0 and record[2] >= 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
+    and body[8] >= -1 and body[11] >= 0 and sum < 1e15)
   return body, record
 end
 local paused = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused[task] = true end
-local taken, leases, started, held, got = { counter }, {}, {}, {}, 0
-local rank, most, bytes = 0, math.max(want, 200), 0
+local taken, leases, started, held, got, rank, bytes = { counter }, {}, {}, {}, 0, 0, 0
+local most, until_ms = math.max(want, 200), string.format('%.0f', now + lease_ms)
+local since, by = string.format(' %.0f %.0f ', now, lease_ms), ' ' .. worker
 -- Bodies are read in small steps, since one may hold 1 MiB.
 while got < want and rank < most and bytes < 4194304 do
   local found = call('ZRANGE', ready, rank, rank + math.min(want - got, 25) - 1, 'WITHSCORES')
   if #found == 0 then break end
-  names = {}
-  for i = 1, #found, 2 do names[#names + 1] = tag .. 'j:' .. found[i] end
-  rank = rank + #names
-  local bodies, owns = call('MGET', unpack(names)), {}
-  for i = 1, #names do owns[i] = runs .. found[2 * i - 1] end
+  local paths, owns = {}, {}
+  for i = 1, #found / 2 do
+    paths[i], owns[i] = tag .. 'j:' .. found[2 * i - 1], runs .. found[2 * i - 1]
+  end
+  rank = rank + #paths
+  local bodies = call('MGET', unpack(paths))
   local ran = call('EXISTS', unpack(owns)) > 0
-  for i = 1, #names do
+  for i = 1, #paths do
     local id, score, packed, key = found[2 * i - 1], found[2 * i], bodies[i], owns[i]
     local fine, body, record = pcall(read, packed)
     if not fine then body = nil end
     local clean, run, attempt, fence, base = true, {}, 0, 0, 0
     if ran then
-      clean, run = pcall(call, 'HMGET', key, 'attempt', 'fence', 'base', 'unknown', 'task')
-      attempt, fence = bounded(clean and run[1] or 0), bounded(clean and run[2] or 0)
-      base = clean and bounded(run[3] or 0)
+      clean, run = pcall(call, 'HMGET', key, 'run', 'base', 'unknown', 'task', 'state')
+      if clean and run[1] then fence, attempt = read_run(run[1]) end
+      base = clean and bounded(run[2] or 0)
     end
+    local task = body and body[1] or clean and run[4] or '?'
+    local limit = body and (body[6] > 0 and record[1] + body[6] or body[7]) or 0
     bytes = bytes + #(packed or '')
-    if not body or not (attempt and fence and base) then
+    if not (body and attempt and base) then
       local reason = not packed and 'the record is missing'
         or not body and 'the record is not readable' or 'the run record is not readable'
-      local task = body and body[1] or clean and run[5] or '?'
       if not clean then call('DEL', key) end
       if body and body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
       bury(id, task, 'Unreadable', reason, '', 'unreadable')
       call('HSET', key, 'state', 'dead', 'finished', now, 'reason', reason, 'task', task)
       move(id, DEAD, now, task, 'pending')
-    elseif paused[body[1]] then
-      held[#held + 1] = { tag .. 'held:' .. body[1], score, id }
-    else
-      local task = body[1]
-      local limit = body[6] > 0 and record[1] + body[6] or body[7]
+    elseif paused[task] then
+      held[#held + 1] = { tag .. 'held:' .. task, score, id }
+    elseif limit > 0 and limit <= now and not run[2] and (fence == 0 or run[3]) then
       -- A job that ran, or that an operator sent again, was started in time.
-      if limit > 0 and limit <= now and not run[3] and (fence == 0 or run[4]) then
-        call('HSET', key, 'state', 'cancelled', 'finished', now, 'reason', 'expired', 'task', task)
-        if body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
-        add(totals, 'cancelled', 1)
-        move(id, CANCELLED, now, task, 'pending')
-      else
-        local page = sheet(task)
-        fence, attempt, got = fence + 1, attempt + 1, got + 1
-        call('HSET', key, 'state', 'running', 'attempt', attempt, 'fence', fence, 'owner', worker,
-          'started', now, 'lease', lease_ms, 'score', score, 'task', task, 'max', body[8])
-        if body[10] ~= '' then
-          call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
-        end
-        if fence > 1 then
-          call('HDEL', key, 'progress', 'message', 'finished', 'reason')
-        else
-          add(page.wait, bucket(now - math.max(record[1], record[2])), 1)
-        end
-        add(page.moves, 'running', 1)
-        add(page.moves, 'pending', -1)
-        add(page.counts, 'started', 1)
-        leases[2 * got - 1], leases[2 * got], started[got] = now + lease_ms, id, id
-        taken[2 * got], taken[2 * got + 1] = id, fence
-        local at = #answers
-        answers[at + 1], answers[at + 2] = id, fence
-        answers[at + 3], answers[at + 4] = attempt - base, packed
+      call('HSET', key, 'state', 'cancelled', 'finished', now, 'reason', 'expired', 'task', task)
+      if body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
+      add(totals, 'cancelled', 1)
+      move(id, CANCELLED, now, task, 'pending')
+    else
+      local page = sheet(task)
+      fence, attempt, got = fence + 1, attempt + 1, got + 1
+      call('HSET', key, 'run', fence .. ' ' .. attempt .. since .. score .. ' ' .. task .. by)
+      if body[10] ~= '' then
+        call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
       end
+      if run[5] then call('HDEL', key, 'state', 'progress', 'message', 'finished', 'reason') end
+      if fence > 1 then
+        call('HSET', key, 'state', 'running')
+      else
+        add(page.wait, bucket(now - math.max(record[1], record[2])), 1)
+      end
+      page.got = page.got + 1
+      leases[2 * got - 1], leases[2 * got], started[got] = until_ms .. (marks[fence] or ''), id, id
+      taken[2 * got], taken[2 * got + 1] = id, fence
+      give(id, fence, attempt - base, packed)
     end
   end
 end
 if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
 if got < want and (rank >= most or bytes >= 4194304) then answers[3] = 1 end
 
-call('HSET', meta_key, 'seen', now)
-if tokens then
-  tokens = tokens - got
-  call('HSET', meta_key, 'tokens', tokens, 'tokens_at', now)
-end
+tokens = tokens and tokens - got
+call('HSET', meta_key, 'seen', now, unpack(tokens and { 'tokens', tokens, 'tokens_at', now } or {}))
 if #held > 0 then call('HINCRBY', meta_key, 'held', #held) end
 local fields = {}
 for task, page in pairs(sheets) do
+  local ok, begun, moves = page.ok, page.got, page.moves
+  moves.completed, moves.pending = ok, (moves.pending or 0) - begun
+  moves.running = (moves.running or 0) + begun - ok
+  page.counts.ok, page.counts.started = ok > 0 and ok or nil, begun > 0 and begun or nil
+  if ok > 0 then add(totals, 'completed', ok) end
   for word, by in pairs(page.moves) do
     if by ~= 0 then call('HINCRBY', tasks_key, word .. ':' .. task, by) end
   end
@@ -392,9 +394,7 @@ if running > 0 then
   -- While leases live, somebody has to be seen in each half of one (see tend.lua).
   due = math.min(due, math.max(first, after) + 1, now + 0.4 * lease_ms)
 end
-if meta[8] then due = math.min(due, now) end
-if tokens and tokens < 1 and waiting > 0 then
-  due = math.min(due, now + (1 - tokens) * 1000 / rate)
-end
+local ripe = tokens and tokens < 1 and waiting > 0 and now + (1 - tokens) * 1000 / rate or 1e15
+due = math.min(due, ripe, meta[8] and now or 1e15, bounded(meta[11], 1e15))
 if due < 1e15 then answers[2] = math.max(math.ceil(due - now), 0) end
 return answers
