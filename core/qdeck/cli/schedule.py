@@ -264,12 +264,8 @@ async def backfill(
     if as_json:
         print_json(
             {
-                "name": name,
-                "total": planned.total,
-                "created": planned.created,
-                "existing": planned.existing,
-                "slots": planned.slots,
-                "dry_run": planned.dry_run,
+                name: getattr(planned, name)
+                for name in ("name", "total", "created", "existing", "slots", "dry_run")
             }
         )
         return
@@ -303,12 +299,7 @@ async def import_(door: Door, file: Any, as_json: bool, dry_run: bool, yes: bool
         planned = await door.admin.import_schedules(text)
     if as_json:
         print_json(
-            {
-                "added": planned.added,
-                "changed": planned.changed,
-                "unchanged": planned.unchanged,
-                "dry_run": planned.dry_run,
-            }
+            {name: getattr(planned, name) for name in ("added", "changed", "unchanged", "dry_run")}
         )
         return
     for word, names in (
@@ -366,7 +357,8 @@ def _pair(text: str) -> tuple[str, Any]:
 def _moment(option: str, text: str) -> datetime:
     """Return a time to come, as an operator writes it."""
     try:
-        return parse_moment(text, datetime.now(UTC), _here())
+        now = datetime.now().astimezone()
+        return parse_moment(text, now, now.tzinfo or UTC)
     except ValueError as error:
         raise click.UsageError(f"{option}: {error}") from None
 
@@ -380,10 +372,6 @@ def _past(option: str, text: str) -> datetime:
             f"{option} {text!r} is no time; write 2026-03-01T09:00:00+01:00 or 2026-03-01T09:00"
         ) from None
     return moment if moment.tzinfo else moment.astimezone()
-
-
-def _here() -> Any:
-    return datetime.now().astimezone().tzinfo
 
 
 def _note(row: ScheduleRow) -> str:
