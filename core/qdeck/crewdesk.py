@@ -6,23 +6,28 @@ Mixed into `Operator`. A worker reads its commands within its next beat.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from qdeck import ledger
-from qdeck.admin import AuditRow, Denied, Outcome, WorkerRow
-from qdeck.crew import read_workers
+from qdeck import queue as verbs
+from qdeck.admin import AuditRow, Denied, JobRef, Outcome, Skipped, WorkerRow
+from qdeck.crew import read_workers, server_ms
 from qdeck.deck import Deck
 from qdeck.journal import name_of
 from qdeck.keys import QueueKeys
 from qdeck.ledger import Act, Entry
-from qdeck.reader import Reader, at_ms, items, text
+from qdeck.reader import Reader, at_ms, items, number, text
+from qdeck.record import read_claim
 
 __all__ = ["CrewDesk"]
 
 #: Slots that a worker can be asked for at most.
-_MOST_SLOTS = 10_000
+_MOST_SLOTS: Final = 10_000
+#: Jobs that one step of recovering names at most.
+_PART: Final = 100
 
 
 class CrewDesk:
@@ -73,6 +78,80 @@ class CrewDesk:
         key = self._deck.shared.worker(worker)
         at, said = items(await self.reader.one("HMGET", key, "stack_at", "stack")) or (None, None)
         return at_ms(at), text(said)
+
+    async def recover(self, worker: str, *, dry_run: bool = False) -> Outcome:
+        """Make the jobs of a lost worker pending again; a job whose lease still lives is left
+        alone, with that reason. Raises Denied for a worker that is not lost.
+        """
+        self._write("recover")
+        row = await self._row(worker)
+        if row.state != "lost":
+            ago = f"{row.beat_age_s or 0:.0f} s ago"
+            raise Denied(f"{worker} was heard of {ago}; only what a lost worker held is recovered")
+        await self._check_uptime(worker)
+        queues: dict[str, list[str]] = {}
+        for ref in row.holds:
+            queues.setdefault(ref.queue, []).append(ref.id)
+        back, left = 0, []
+        settings = self._deck.settings
+        for queue, ids in queues.items():
+            keys = self._keys(queue)
+            for i in range(0, len(ids), _PART):
+                part = ids[i : i + _PART]
+                ended, reasons = await self._ended(keys, worker, part)
+                left += reasons
+                if ended and not dry_run:
+                    command = verbs.recover(
+                        keys, settings.lease, settings.max_retries, self._actor,
+                        f"worker {worker}", ended,
+                    )  # fmt: skip
+                    back += len(verbs.read_tend(await self.reader.run(command))[2])
+                elif ended:
+                    back += len(ended)
+        jobs = f"{back:,} job" if back == 1 else f"{back:,} jobs"
+        said = f"would have returned {jobs}" if dry_run else f"returned {jobs} of {worker}"
+        return Outcome(said, back, tuple(left))
+
+    async def _ended(
+        self, keys: QueueKeys, worker: str, ids: Sequence[str]
+    ) -> tuple[list[str], list[Skipped]]:
+        """Return which jobs run for a worker with an ended lease, and why the others are left."""
+        scores, runs, clock = await self._leases(keys, ids)
+        now = server_ms(clock) or 0.0
+        ended, left = [], []
+        for job_id, raw, run in zip(ids, scores, runs, strict=True):
+            ref, until = JobRef(job_id, keys.queue), number(raw)
+            owner = read_claim(run if isinstance(run, bytes) else None).worker
+            if until is None:
+                left.append(Skipped(ref, "it does not run any more"))
+            elif owner != worker:
+                left.append(Skipped(ref, f"it runs at {owner or '?'}"))
+            elif until > now:
+                left.append(Skipped(ref, f"its lease lives for {(until - now) / 1000:.1f} s more"))
+            else:
+                ended.append(job_id)
+        return ended, left
+
+    async def _leases(
+        self, keys: QueueKeys, ids: Sequence[str]
+    ) -> tuple[list[Any], list[Any], Any]:
+        replies = await self.reader.read(
+            [("ZMSCORE", keys.lease, *ids), ("TIME",)]
+            + [("HGET", keys.run(job_id), "run") for job_id in ids]
+        )
+        return items(replies[0]) or [None] * len(ids), replies[2:], replies[1]
+
+    async def _check_uptime(self, worker: str) -> None:
+        """Refuse until the server has been up for a lease: until then all workers look lost."""
+        info = await self.reader.one("INFO", "server")
+        text_of = info if isinstance(info, bytes) else b"".join(info.values())
+        found = re.search(rb"uptime_in_seconds:(\d+)", text_of)
+        least = self._deck.settings.lease
+        if found is not None and int(found[1]) < least:
+            raise Denied(
+                f"the server has been up for {int(found[1])} s: {worker} may not have found it "
+                f"again; try in {least - int(found[1]):.0f} s"
+            )
 
     async def _row(self, worker: str) -> WorkerRow:
         found = next((row for row in await read_workers(self.reader) if row.id == worker), None)

@@ -22,7 +22,9 @@ from qdeck.errors import QdeckError
 from qdeck.execute import LOST, TIMEOUT, Run
 from qdeck.lane import SyncLane
 from qdeck.outcome import Failed, simple
+from qdeck.runs import MOST_SLOTS
 from qdeck.scripts import run_sync
+from qdeck.stacks import stacks
 
 if TYPE_CHECKING:
     from qdeck.worker import Worker
@@ -138,6 +140,10 @@ class Heart:
             worker.post(worker.unquiet)
         elif word == "stop":
             worker.post(worker.stop_soon)
+        elif word == "slots" and rest.isdigit() and 1 <= int(rest) <= MOST_SLOTS:
+            worker.post(_resize, worker, int(rest))
+        elif word == "stack":
+            self._tell_stacks()
         elif word != "wake":
             _log.warning("worker %s: unknown command %r", worker.id, word[:40])
 
@@ -190,10 +196,25 @@ class Heart:
         self._worker.post(self._worker.ended, run, settle, word)
         _log.error("job %s (%s) blocked the loop past its timeout", run.id, run.spec.name)
 
+    def _tell_stacks(self) -> None:
+        """Write where everything stands to the log, and to the worker's record."""
+        said = stacks(self._worker.loop)
+        _log.warning("worker %s: asked where it stands:\n%s", self._worker.id, said)
+        key = self._deck.shared.worker(self._worker.id)
+        lane = self._deck.connector.sync_lane()
+        lane.call("HSET", key, "stack", said, "stack_at", int(time.time() * 1000))
+
     def stack(self) -> str:
         """Return where the loop's thread stands now."""
         frame = sys._current_frames().get(self._loop_thread)
         return "".join(traceback.format_stack(frame)) if frame is not None else "(no stack)"
+
+
+def _resize(worker: Worker, slots: int) -> None:
+    """Run up to so many jobs at a time; on the worker's loop."""
+    worker.concurrency = slots
+    worker.runs.resize(slots)
+    _log.info("worker %s: %d slots", worker.id, slots)
 
 
 def _close(lane: SyncLane | None) -> None:

@@ -69,10 +69,10 @@ async def publish(worker: Worker, served: Sequence[QueueKeys]) -> None:
 
 async def keep_shown(worker: Worker) -> None:
     """Publish a change of state or of the number of runs soon, and not only with the next beat."""
-    shown = (worker.state, worker.active)
+    shown = (worker.state, worker.active, worker.concurrency)
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        now = (worker.state, worker.active)
+        now = (worker.state, worker.active, worker.concurrency)
         if now == shown:
             continue
         command = verbs.register(worker.deck.shared, worker.id, True, describe(worker, now[0]))

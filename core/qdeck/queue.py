@@ -135,6 +135,11 @@ def deliver(keys: QueueKeys, pairs: Sequence[tuple[str, str]]) -> Command:
     return Command(script("deliver"), keys.of(_DELIVER), (keys.tag, *args))
 
 
+def park(keys: QueueKeys) -> Command:
+    """Give the first pending jobs that have a limit key its places, and hold the others."""
+    return Command(script("park"), keys.of(_RECLAIM), (keys.tag, CHUNK))
+
+
 def reclaim(keys: QueueKeys, limit_keys: Sequence[str], task: str = "") -> Command:
     """Take jobs out of hold for which their key has room, of at most 100 keys; the answer is how
     many keys left the list of `task`, how many jobs came out, and how many keys are done.

@@ -27,13 +27,15 @@ from qdeck.reports import Reports
 if TYPE_CHECKING:
     from qdeck.deck import Deck
 
-__all__ = ["Runs"]
+__all__ = ["MOST_SLOTS", "Runs"]
 
 _log = logging.getLogger("qdeck.worker")
 #: Seconds after which a handler that ignores its cancellation is cancelled again.
 INSIST_EVERY: Final = 1.0
 #: So many times; then the run is settled without its handler.
 INSIST_MOST: Final = 5
+#: Slots that a worker has at most.
+MOST_SLOTS: Final = 10_000
 
 
 class Runs:
@@ -57,7 +59,8 @@ class Runs:
         self._runs: dict[str, Run] = {}
         self._orphans = 0
         self._children: Children | None = None
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="qdeck-job")
+        # Slots bound the threads, and their number may grow; a thread begins when it is needed.
+        self._threads = ThreadPoolExecutor(MOST_SLOTS, thread_name_prefix="qdeck-job")
         self._watch: asyncio.TimerHandle | None = None
         self._watch_at = float("inf")
         self.active = 0
@@ -72,6 +75,12 @@ class Runs:
     def free(self) -> int:
         """How many jobs could be begun now."""
         return self._size - self.active - self._orphans
+
+    def resize(self, size: int) -> None:
+        """Run up to so many jobs at a time from now on; what runs goes on."""
+        self._size = size
+        self._lines.heat()
+        self._kick.set()
 
     def held(self) -> list[Run]:
         """Return the runs whose leases must be kept; thread-safe."""
@@ -220,7 +229,7 @@ class Runs:
     def _get_children(self) -> Children:
         if self._children is None:
             server = self._deck.connector.private_path
-            self._children = Children(self._size, self._reported, server)
+            self._children = Children(MOST_SLOTS, self._reported, server)
         return self._children
 
     def _reported(self, report: Report) -> None:

@@ -90,7 +90,7 @@ class Worker:
         self._lines = Lines(parse_queues(queues or settings.name or self._default_queues()), deck)
         self._deadline: float | None = None
         self.started_ms = int(time.time() * 1000)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._kick = asyncio.Event()
         self._reports = Reports(deck)
         self._ticker = Ticker(deck)
@@ -116,7 +116,7 @@ class Worker:
 
     def post(self, call: Callable[..., object], *args: Any) -> None:
         """Have the loop call something soon; thread-safe, and nothing once the loop is closed."""
-        loop = self._loop
+        loop = self.loop
         if loop is not None and not loop.is_closed():
             try:
                 loop.call_soon_threadsafe(call, *args)
@@ -176,7 +176,7 @@ class Worker:
 
     async def stop(self, *, force: bool = False) -> None:
         """Stop, and return when `run` has ended."""
-        if self._loop is None:
+        if self.loop is None:
             self.state = "stopping"
             return
         self.post(self.force if force else self.stop_soon_once)
@@ -191,7 +191,7 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until stopped; raises SettingsError, and ConnectionFailed only before it serves."""
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         await self.deck.connector.ensure()
         self._wait = MarkerWait(self.deck, self._lines, self._kick)
         heart = Heart(self)
@@ -213,7 +213,7 @@ class Worker:
                 self._spawn(upkeep.run())
                 timer = None
                 if self.max_time is not None:
-                    timer = self._loop.call_later(self.max_time, self.stop_soon_once)
+                    timer = self.loop.call_later(self.max_time, self.stop_soon_once)
                 try:
                     await self._serve()
                     if self.burst:
@@ -227,7 +227,7 @@ class Worker:
                     await self._leave(heart)
         finally:
             logs.uninstall()
-            self._loop = None
+            self.loop = None
             self._ended.set()
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
@@ -273,8 +273,8 @@ class Worker:
         if timeout is None:
             await self._kick.wait()
         else:
-            assert self._loop is not None
-            timer = self._loop.call_later(timeout, self._kick.set)
+            assert self.loop is not None
+            timer = self.loop.call_later(timeout, self._kick.set)
             await self._kick.wait()
             timer.cancel()
         self._kick.clear()

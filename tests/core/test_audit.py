@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -80,8 +81,10 @@ async def test_the_record_is_in_order_over_queues_and_nodes(cluster: Cluster, pr
         for queue in queues:
             await desk.put(1, queue)
             await desk.operator.pause(queue)
+            await asyncio.sleep(0.01)
         for queue in queues:
             await desk.operator.resume(queue)
+            await asyncio.sleep(0.01)
         rows = await desk.operator.audit(Window(1, 4))
         assert [(row.verb, row.queue) for row in rows] == [
             ("resume", queues[1]),

@@ -8,6 +8,7 @@ import msgspec
 from tests.core.clocked import Bench
 from tests.servers import settings_for
 
+from qdeck import ledger, steps
 from qdeck import queue as verbs
 from qdeck.keys import QueueKeys, queue_keys
 from qdeck.record import Body, Settle, encode_body
@@ -122,18 +123,31 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
         "enqueue": verbs.enqueue(keys, 9, ["new", encode_body(Body("mail", "{}"))]),
         "work": verbs.work(keys, "bob", 1, 3, LEASE, [settle]),
         "tend": verbs.tend(keys, LEASE, 1),
+        "recover": verbs.recover(keys, LEASE, 1, "eve", "worker bob", [FINE]),
+        "deliver": verbs.deliver(keys, [(FINE, "q other")]),
+        "park": verbs.park(keys),
+        "reclaim": verbs.reclaim(keys, ["one"], "mail"),
         "beat": verbs.beat(keys, LEASE, [(FINE, 1)]),
         "progress": verbs.progress(keys, [(FINE, 1, 5.0, "m")]),
         "log": verbs.append_logs(keys, [part]),
         "move": verbs.move(keys, "delete", "eve", [FINE, LAST]),
-        "advance": verbs.advance(keys, "delete", "eve", "op"),
-        "freeze": verbs.freeze(keys, keys.dead, "op2", "retry", "eve", 0, 900),
-        "start": verbs.start(keys, "op", "eve"),
+        "advance": steps.advance(keys, "delete", "eve", "op"),
+        "freeze": steps.freeze(keys, keys.dead, "op2", "retry", "eve", 0, 900),
+        "start": steps.start(keys, "op", "eve"),
+        "pace": steps.pace(keys, "op"),
+        "abort": steps.abort(keys, "op", "eve"),
+        "undo": steps.undo(keys, "op", "eve"),
         "pause": verbs.pause(keys, True, "eve"),
         "limit": verbs.limit(keys, 1, 2.0),
         "trim": verbs.trim(keys, terms),
+        "fold": verbs.fold(keys),
         "tick": tick(keys, "nightly", 1, 1, Step((1,), 2), [(1, "new", body)]),
         "schedule": store(keys, "nightly", None, "{}", next_slot=5, note=Note("eve", "add", "ok")),
+        "clear": ledger.clear(keys, keys.ready, "pending", "copy", ledger.Act("eve")),
+        "restore": ledger.restore(keys, keys.ready, "copy", ledger.Act("eve")),
+        "depart": ledger.depart(keys, "other", [FINE, LAST], ledger.Act("eve")),
+        "sweep": ledger.sweep(keys),
+        "edit": ledger.edit(keys, FINE, "", b"", "{}", ("", ""), ledger.Act("eve")),
     }
 
 

@@ -22,7 +22,7 @@ if not known[1] then return { 0, '' } end
 if ARGV[10] ~= '' and known[2] ~= ARGV[10] then return { -1, '' } end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local mark = string.format('%.0f ', now) .. ARGV[5]
+local mark = string.format('%.3f ', now + clock[2] % 1000 / 1000) .. ARGV[5]
 
 call('PERSIST', KEYS[1])
 call('HSET', key, field, mark)

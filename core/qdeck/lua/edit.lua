@@ -27,7 +27,7 @@ local holds = ARGV[9] ~= '' and call('MGET', old)[1] == id
 if holds and (call('MGET', new)[1] or id) ~= id then return { 'unique', '' } end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-mark = string.format('%.0f ', now) .. actor
+mark = string.format('%.3f ', now + clock[2] % 1000 / 1000) .. actor
 
 if not fine then call('DEL', run) end
 call('HSET', run, 'was', ARGV[7], 'edited', mark)

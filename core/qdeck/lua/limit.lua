@@ -18,7 +18,7 @@ local meta = call('HMGET', KEYS[1], 'limit', 'rate', 'limited', 'declared')
 if ARGV[6] ~= '' and meta[3] ~= ARGV[6] then return { -1, '' } end
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local mark = string.format('%.0f ', now) .. ARGV[3]
+local mark = string.format('%.3f ', now + clock[2] % 1000 / 1000) .. ARGV[3]
 local changed, entry, words, said = 0, '', {}, table.concat({ ARGV[1], ARGV[2] }, ' ')
 local heard = ARGV[3] == '' and meta[4] == said
 call('PERSIST', KEYS[1])

@@ -41,7 +41,7 @@ local paused, was = without(meta[6])
 local leaving = without(meta[7])
 if task == '' then was = meta[1] and true or false end
 local changed, entry = on ~= was and 1 or 0, ''
-local mark = string.format('%.0f ', now) .. actor
+local mark = string.format('%.3f ', now + clock[2] % 1000 / 1000) .. actor
 if changed == 1 then
   call('HSET', meta_key, (on and 'paused' or 'resumed') .. own, mark)
   call('HDEL', meta_key, (on and 'resumed' or 'paused') .. own)
