@@ -1,4 +1,5 @@
-"""Writes only what changed: keeps the cells that the terminal shows and sends the runs that differ.
+"""Writes only what changed: keeps the cells that the terminal shows and sends the runs that differ,
+or lets the terminal scroll where that is shorter.
 
 Textual paints whole regions and never compares them with what is there. `DeltaMixin` overrides the
 one method of an app that writes frames; it never looks at widgets. It reads private parts of
@@ -32,6 +33,10 @@ __all__ = ["DeltaMixin", "Frame"]
 
 # A gap of unchanged cells this short costs less to write again than to step over.
 BRIDGE = 4
+# From this many bytes on it is looked for rows that only moved, at least so many, so far.
+WORTH = 500
+BLOCK = 4
+STEPS = (1, -1, 2, -2, 3)
 # Up to this many bytes the order of an update is free; larger ones are drawn from top to bottom.
 SMALL = 4096
 
@@ -112,16 +117,64 @@ class Frame:
         The cursor and the pen are where they happen to be afterwards.
         """
         runs: list[Run] = []
+        before: dict[int, list[Cell]] = {}
         for y, x, cells in pieces:
             if 0 <= y < self.height and x >= 0:
                 row = self.rows[y]
+                before.setdefault(y, row[:])
                 for start, run in self._changed(row, x, cells[: self.width - x]):
                     runs.append((y, start, run))
+        text = self._drawn(runs)
+        if len(text) > WORTH:
+            scrolled = self._scrolled(before)
+            if scrolled is not None and len(scrolled) < len(text):
+                return scrolled
+        return text
+
+    def _drawn(self, runs: list[Run]) -> str:
+        """Return the shorter of two ways to draw runs."""
         text = self._written(runs)
         if len(text) <= SMALL:
             # Colours are long: a few scattered words cost less one colour after the other.
             text = min(text, self._written(_by_pen(runs)), key=len)
         return text
+
+    def _scrolled(self, before: dict[int, list[Cell]]) -> str | None:
+        """Return what scrolls a block of rows and draws what that leaves to draw; None where no
+        block of the rows as they were before is there again, a few lines higher or lower.
+        """
+        block = next(filter(None, (self._block(before, by) for by in STEPS)), None)
+        if block is None:
+            return None
+        first, last, by = block
+        shown = dict(before)
+        for y in range(first, last + 1):
+            shown[y] = before[y + by]
+        top, bottom = min(first, first + by), max(last, last + by)
+        # What comes in has the colour that the terminal likes.
+        for y in range(top, bottom + 1):
+            if not first <= y <= last:
+                shown[y] = [None] * self.width
+        runs: list[Run] = []
+        for y, row in shown.items():
+            cells = [cell for cell in self.rows[y] if cell is not None]
+            if len(cells) < self.width:
+                return None
+            runs += [(y, start, run) for start, run in self._changed(row[:], 0, cells)]
+        edge, step = (bottom, "\n") if by > 0 else (top, "\x1bM")
+        move = f"\x1b[m\x1b[{top + 1};{bottom + 1}r\x1b[{edge + 1}H{step * abs(by)}\x1b[r"
+        return move + self._drawn(runs)
+
+    def _block(self, before: dict[int, list[Cell]], by: int) -> tuple[int, int, int] | None:
+        """Return the longest block of rows (first, last, by) that show what was `by` rows below."""
+        best: tuple[int, int, int] | None = None
+        length = 0
+        for y in range(self.height):
+            moved = y in before and y + by in before and self.rows[y] == before[y + by]
+            length = length + 1 if moved else 0
+            if length >= BLOCK and (best is None or length > best[1] - best[0] + 1):
+                best = (y - length + 1, y, by)
+        return best
 
     def _written(self, runs: Iterable[Run]) -> str:
         """Return what draws runs in the order given."""
