@@ -120,7 +120,7 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
     part = msgspec.msgpack.encode([FINE, 1, [20, 0, "line"]])
     body = encode_body(Body("mail", "{}"))
     return {
-        "enqueue": verbs.enqueue(keys, 9, ["new", encode_body(Body("mail", "{}"))]),
+        "enqueue": verbs.enqueue(keys, 9, ["new", encode_body(Body("mail", "{}"))], "eve"),
         "work": verbs.work(keys, "bob", 1, 3, LEASE, [settle]),
         "tend": verbs.tend(keys, LEASE, 1),
         "recover": verbs.recover(keys, LEASE, 1, "eve", "worker bob", [FINE]),
