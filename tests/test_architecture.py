@@ -26,19 +26,20 @@ def in_order(text: str) -> list[str]:
 ENGINE_ORDER = in_order("""
     __main__ cli
     demo
-    worker heart presence runs reports upkeep execute processes child wait line courier ticker
-    operator scheduledesk scheduleverbs scheduletoml timetable recorddesk crewdesk journal insightdesk explain history likeness events serverlook causes
-    bulkdesk status verdict phrase pages tasktable overview scan detail bulk groups listing
-    glimpse crew reader rights
-    operation app deck inquiry testing inline invoke handle classtask signature
-    lookup copies schedule producer flow link logs queue ledger outcome
+    worker heart presence runs reports upkeep execute processes child wait line courier orphans ticker
+    operator scheduledesk scheduleverbs scheduletoml timetable recorddesk jobdesk crewdesk journal insightdesk explain ties metrics lifetime checkup
+    history likeness events serverlook causes
+    bulkdesk status verdict phrase pages tasktable overview scan detail freezing bulk opview
+    groups listing glimpse crew reader rights
+    operation removal app deck inquiry testing inline invoke handle classtask signature
+    lookup copies schedule producer flow link logs steps queue ledger outcome
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
     patching task plan terms payload context query record links keys job settings address options backoff
     stats
     cronpreview cronlint cronwords cron cronfield zone
-    ending lifeline admin errors __init__
+    ending lifeline stacks admin errors __init__
 """)
 
 #: Every module of the console, likewise; `screens` (but its base) and `widgets` are one place each.
@@ -91,6 +92,7 @@ DOORS = {
 READERS = {
     "core/qdeck/settings.py",
     "core/qdeck/__main__.py",
+    "core/qdeck/cli/doctor.py",
     "core/qdeck/cli/fleet.py",
     "tui/qdeck_tui/__main__.py",
     "tui/qdeck_tui/clipboard.py",

@@ -14,6 +14,7 @@ from qdeck import bulk
 from qdeck import queue as verbs
 from qdeck.admin import (
     Action,
+    AuditRow,
     Change,
     Denied,
     Draft,
@@ -23,22 +24,29 @@ from qdeck.admin import (
     Selection,
     Skipped,
 )
-from qdeck.job import MOVES, State
+from qdeck.errors import InvalidPayload, SettingsError
+from qdeck.freezing import Frozen, about, freeze_refs
+from qdeck.job import MOVES, State, new_id, parse_priority
 from qdeck.keys import QueueKeys
+from qdeck.ledger import Entry
 from qdeck.pages import Pages
+from qdeck.patching import encode_changes, plain
 from qdeck.queue import BATCH
 from qdeck.reader import Reader
+from qdeck.steps import Asked, Pace
 
 __all__ = ["BulkDesk"]
 
 What = Sequence[JobRef] | Selection
-_WORDS: Final = {"cancel": "cancelled", "run_now": "made pending"}
 _PAST: Final = {
     "cancel": "cancelled",
     "run_now": "made pending",
     "retry": "retried",
     "delete": "deleted",
     "discard": "made dead",
+    "move_in_time": "moved in time",
+    "priority": "given another priority",
+    "patch": "patched",
 }
 _REASONS: Final = {
     "finished": "it has finished already",
@@ -100,8 +108,8 @@ class BulkDesk:
         return await self._move("run_now", what, dry_run)
 
     async def discard(self, what: What, *, dry_run: bool = False) -> Draft:
-        """Freeze waiting jobs to be dead at once."""
-        raise Denied("discard is not known to this server")
+        """Freeze waiting jobs to be dead at once; they can be retried later."""
+        return await self._freeze("discard", what, dry_run)
 
     async def move_in_time(
         self,
@@ -112,17 +120,40 @@ class BulkDesk:
         dry_run: bool = False,
     ) -> Draft:
         """Freeze scheduled or retrying jobs to be due at another time, or so much later."""
-        raise Denied("moving in time is not known to this server")
+        if (to is None) == (by is None):
+            raise Denied(
+                "move in time refused: give either when they are to be due, or by how much"
+            )
+        if to is not None:
+            if to.tzinfo is None:
+                raise Denied(f"move in time refused: {to} has no zone; give an aware time")
+            argument = f"to {int(to.timestamp() * 1000)}"
+        else:
+            argument = f"by {int((by or timedelta()).total_seconds() * 1000)}"
+        return await self._freeze("move_in_time", what, dry_run, argument)
 
     async def priority(self, what: What, priority: int | str, *, dry_run: bool = False) -> Draft:
         """Freeze jobs that have not finished and do not run for another priority."""
-        raise Denied("priorities are not known to this server")
+        try:
+            number = parse_priority(priority)
+        except SettingsError as error:
+            raise Denied(str(error)) from error
+        return await self._freeze("priority", what, dry_run, str(number))
 
     async def patch(
         self, what: What, changes: Sequence[Change], *, retry: bool = False, dry_run: bool = False
     ) -> Draft:
-        """Freeze jobs that are not running for changes to their payloads."""
-        raise Denied("patches are not known to this server")
+        """Freeze jobs that are not running for changes to their payloads, checked against what
+        their tasks accept; with `retry` dead and cancelled ones run again with it.
+        """
+        try:
+            edits = plain([(each.kind, each.path, each.value) for each in changes])
+        except InvalidPayload as error:
+            raise Denied(f"patch refused: {error}") from error
+        if not edits:
+            raise Denied("patch refused: it changes nothing; give at least one change")
+        verb: Action = "retry" if retry else "patch"
+        return await self._freeze(verb, what, dry_run, changes=encode_changes(edits))
 
     async def start(
         self,
@@ -135,9 +166,10 @@ class BulkDesk:
         resume: bool = False,
         anyway: bool = False,
     ) -> Operation:
-        """Start a draft; raises Denied where it has expired."""
+        """Start a draft; raises Denied where it has expired, or where the same runs already."""
         self._write(f"start of {draft.verb}")
-        return await bulk.start(self.reader, draft, self._actor)
+        pace = Pace(rate, stop_after, canary, keep_copy, resume, anyway)
+        return await bulk.start(self.reader, draft, self._actor, pace)
 
     async def advance(self, operation_id: str, queue: str) -> Operation:
         """Do one bounded step of a started operation and return how far it is.
@@ -149,28 +181,53 @@ class BulkDesk:
 
     async def abort(self, operation_id: str, *, dry_run: bool = False) -> Outcome:
         """End a running operation where it is; what it has moved stays."""
-        raise Denied("aborting is not known to this server")
+        self._write("abort")
+        if dry_run:
+            operation = await self.operation(operation_id)
+            left = operation.total - operation.done
+            return Outcome(f"would abort {operation.verb}: {_jobs(left)} are not handled yet", left)
+        operation = await bulk.abort(self.reader, operation_id, self._actor)
+        said = f"aborted {operation.verb} after {operation.done:,} of {_jobs(operation.total)}"
+        return Outcome(said, operation.total - operation.done)
 
     async def undo_operation(self, operation_id: str, *, dry_run: bool = False) -> Outcome:
         """Take back what an operation did to jobs that nothing has touched since."""
-        raise Denied("undoing is not known to this server")
+        return await self._take_back(operation_id, dry_run)
+
+    async def _undo_operation(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
+        return await self._take_back(f"{entry.undo.get('id')} {row.queue}", dry_run, entry.id)
+
+    async def _take_back(self, operation_id: str, dry_run: bool, of: str = "") -> Outcome:
+        self._write("undo")
+        operation = await self.operation(operation_id)
+        what = f"{operation.verb} of {_jobs(operation.ok)}"
+        if operation.state == "running":
+            raise Denied(f"{what} still runs; abort it first")
+        if operation.state != "undoing" and operation.undo_until is None:
+            raise Denied(f"{what} cannot be taken back: no copy of it is kept (any more)")
+        if dry_run:
+            return Outcome(f"would take back {what}", operation.ok)
+        undone = await bulk.undo(self.reader, operation_id, self._actor, of)
+        left = f", {undone.left:,} left alone: something touched them since" if undone.left else ""
+        return Outcome(f"took back {what}: {_jobs(undone.undone)}{left}", undone.undone)
 
     async def forget(self, draft: Draft) -> None:
         """Forget a draft that nothing has started."""
         self._write("forget")
         await bulk.forget(self.reader, draft.id)
 
-    async def _move(self, verb: str, refs: Sequence[JobRef], dry_run: bool) -> Outcome:
+    async def _move(self, verb: Action, refs: Sequence[JobRef], dry_run: bool) -> Outcome:
         self._write(verb.replace("_", " "))
         queues: dict[str, list[str]] = {}
         for ref in dict.fromkeys(refs):
             queues.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
         if dry_run:
-            return Outcome(f"would have {_WORDS[verb]} {_jobs(len(set(refs)))}")
+            return Outcome(f"would have {_PAST[verb]} {_jobs(len(set(refs)))}", len(set(refs)))
         done, requested, skipped = 0, 0, []
         for queue, ids in queues.items():
             for i in range(0, len(ids), BATCH):
-                command = verbs.move(self._keys(queue), verb, self._actor, ids[i : i + BATCH])
+                part = ids[i : i + BATCH]
+                command = verbs.move(self._keys(queue), verb, self._actor, part, operation=new_id())
                 moved = verbs.read_moved(await self.reader.run(command))
                 asked = [each for each in moved if each.outcome == "requested"]
                 await self.reader.read(
@@ -186,14 +243,17 @@ class BulkDesk:
                         done += 1
                     elif each.outcome != "requested":
                         skipped.append(Skipped(JobRef(each.id, queue), _why(each)))
-        parts = [f"{_WORDS[verb]} {_jobs(done)}"] if done or not requested else []
+        parts = [f"{_PAST[verb]} {_jobs(done)}"] if done or not requested else []
         if requested:
             parts.append(f"asked {_jobs(requested)} to stop")
         return Outcome(", ".join(parts), done + requested, tuple(skipped))
 
-    async def _freeze(self, verb: Action, what: What, dry_run: bool) -> Draft:
+    async def _freeze(
+        self, verb: Action, what: What, dry_run: bool, argument: str = "", changes: str = ""
+    ) -> Draft:
         self._write(verb.replace("_", " "))
-        frozen = bulk.Frozen(self.reader, verb, self._actor)
+        asked = Asked(about(what), argument, changes)
+        frozen = Frozen(self.reader, verb, self._actor, asked)
         if isinstance(what, Selection):
             if State(what.state) not in MOVES[verb][0]:
                 raise Denied(f"{verb} refused: {what.state} jobs cannot be {_PAST[verb]}")
@@ -202,8 +262,9 @@ class BulkDesk:
         else:
             for ref in what:
                 self._keys(ref.queue)
-            await bulk.freeze_refs(frozen, what)
-        draft = await frozen.draft(await self._pages.rows(frozen.samples))
+            await freeze_refs(frozen, what)
+        warning = await bulk.running_over(self.reader, sorted(frozen.totals), asked.what)
+        draft = await frozen.draft(await self._pages.rows(frozen.samples), warning)
         if dry_run:
             await bulk.forget(self.reader, draft.id)
         return draft

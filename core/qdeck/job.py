@@ -69,6 +69,13 @@ MOVES: Final[Mapping[str, tuple[frozenset[State], frozenset[State]]]] = MappingP
         "run_now": (frozenset({State.SCHEDULED, State.RETRYING}), frozenset({State.PENDING})),
         "retry": (frozenset({State.DEAD, State.CANCELLED}), frozenset({State.PENDING})),
         "delete": (_WAITING | _FINISHED, frozenset()),
+        "discard": (_WAITING, frozenset({State.DEAD})),
+        "move_in_time": (
+            frozenset({State.SCHEDULED, State.RETRYING}),
+            frozenset({State.SCHEDULED, State.RETRYING}),
+        ),
+        "priority": (_WAITING, _WAITING),
+        "patch": (_WAITING | _FINISHED, _WAITING | _FINISHED),
     }
 )
 

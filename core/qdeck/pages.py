@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from qdeck.admin import Denied, JobRow, Page, Selection, StateName, Window
-from qdeck.bulk import Frozen, freeze_hits, freeze_sources
+from qdeck.freezing import Frozen, freeze_hits, freeze_sources
 from qdeck.errors import InvalidQuery
 from qdeck.glimpse import Hit, read_rows
 from qdeck.keys import queue_keys

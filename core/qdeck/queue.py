@@ -37,6 +37,7 @@ _TEND: Final = (
 _EVERY_STATE: Final = (
     "ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs"
 )
+_WORK: Final = f"{_EVERY_STATE} outbox"
 _DELIVER: Final = "ready scheduled lease meta tasks wake"
 _RECLAIM: Final = "ready lease meta wake"
 _TRIM: Final = "completed cancelled dead errors meta tasks logs"
@@ -53,12 +54,15 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The answer to settling and claiming. `next_s` is None when nothing is due later."""
+    """The answer to settling and claiming. `next_s` is None when nothing is due later; `crowded`
+    says that jobs wait for a place of their key (see `park`).
+    """
 
     settled: list[str]
     claimed: list[Claimed]
     next_s: float | None
     again: bool
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,11 @@ def work(
     keys: QueueKeys, worker: str, counter: int, want: int, lease: float, settles: list[Settle]
 ) -> Command:
     """Settle runs and claim up to `want` jobs with a lease of so many seconds."""
+    told = ("1",) if any(s.then for s in settles) else ()
     return Command(
         script("work"),
-        keys.of(_EVERY_STATE),
-        (keys.tag, worker, counter, want, int(lease * 1000), encode_settles(settles)),
+        keys.of(_WORK),
+        (keys.tag, worker, counter, want, int(lease * 1000), encode_settles(settles), *told),
     )
 
 
@@ -100,7 +105,7 @@ def read_turn(answer: list[Any]) -> Turn:
         for i in range(settled_until, len(answer), 4)
     ]
     settled = [word.decode() for word in answer[4:settled_until]]
-    return Turn(settled, claimed, _seconds(answer[1]), answer[2] == 1)
+    return Turn(settled, claimed, _seconds(answer[1]), answer[2] > 0, answer[2] == 2)
 
 
 def _seconds(ms: int) -> float | None:

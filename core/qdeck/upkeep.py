@@ -11,10 +11,13 @@ import logging
 import random
 from typing import TYPE_CHECKING, Final
 
+from qdeck import ledger
 from qdeck import queue as verbs
 from qdeck.courier import settle_links
 from qdeck.errors import QdeckError
-from qdeck.operation import advance_all
+from qdeck.operation import advance_all, carry_on
+from qdeck.orphans import cancel_orphans
+from qdeck.removal import carry_all
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
@@ -39,10 +42,15 @@ class Upkeep:
         """Look after each queue again and again; errors are logged and end nothing."""
         looks = 0
         await self.once(trim=False)
-        while True:
-            await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
-            looks += 1
-            await self.once(trim=looks % TRIM_EVERY == 1)
+        bulk = asyncio.create_task(carry_on(self._deck, self._queues))
+        try:
+            while True:
+                await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
+                looks += 1
+                await self.once(trim=looks % TRIM_EVERY == 1)
+        finally:
+            bulk.cancel()
+            await asyncio.wait([bulk])
 
     async def once(self, *, trim: bool = True) -> None:
         """Look after each queue once; a worker too short-lived for `run` does so at its end."""
@@ -55,13 +63,16 @@ class Upkeep:
     async def look(self, queue: str, *, trim: bool) -> None:
         """Do what there is to do for one queue now."""
         await settle_links(self._deck, queue)
-        more = True
-        while more:
-            more = await advance_all(self._deck, queue)
+        await carry_all(self._deck, queue)
+        await advance_all(self._deck, queue)
+        if trim:
+            await cancel_orphans(self._deck, queue)
         while trim:
+            folding = await self._deck.execute(verbs.fold(self._deck.keys(queue)))
+            swept, _ = await self._deck.execute(ledger.sweep(self._deck.keys(queue)))
             deleted, logs = await self._deck.execute(
                 verbs.trim(self._deck.keys(queue), self._deck.settings)
             )
-            if deleted + logs == 0:
+            if swept + deleted + logs + folding == 0:
                 return
             await asyncio.sleep(0.002)

@@ -19,6 +19,7 @@ from typing import Any
 
 import qdeck
 from qdeck import queue as verbs
+from qdeck import steps
 from qdeck.admin import JobRef, StateName, Window
 from qdeck.record import Settle
 
@@ -122,7 +123,7 @@ class Million:
         """Return one step of a bulk operation's draft, from the middle of a set."""
 
         async def act(number: int) -> None:
-            command = verbs.freeze(
+            command = steps.freeze(
                 self.keys, key, f"bench{number}", verb, "bench", self.jobs // 2, 60
             )
             await self.deck.execute(command)

@@ -10,9 +10,8 @@ import pytest
 from redis.exceptions import ResponseError
 from tests.servers import Cluster, settings_for
 
-from qdeck import ledger
+from qdeck import ledger, steps
 from qdeck import queue as verbs
-from qdeck import steps
 from qdeck.connection import Connector
 from qdeck.keys import queue_keys, shared_keys
 from qdeck.ledger import Act

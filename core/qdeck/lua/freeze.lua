@@ -1,6 +1,7 @@
 -- Promise: adds up to `max` ids to a draft, from a set of the queue or as named, and dates it.
 -- KEYS: source ops
--- ARGV: tag, operation, verb, actor, from rank, max, life in s, then ids (none: take the source)
+-- ARGV: tag, operation, verb, actor, from rank, max, life in s, what it is about (a digest), the
+--       verb's argument, changes to payloads (JSON; "" for none), then ids (none: take the source)
 -- Returns: ids the draft holds, ids the source holds, ms at which the draft expires
 
 local call = redis.call
@@ -20,8 +21,8 @@ end
 local state = call('HGET', key, 'state')
 if state and state ~= 'draft' then return redis.error_reply('QSTATE ' .. state) end
 local ids = {}
-if #ARGV > 7 then
-  for i = 8, #ARGV do ids[#ids + 1] = ARGV[i] end
+if #ARGV > 10 then
+  for i = 11, #ARGV do ids[#ids + 1] = ARGV[i] end
 else
   ids = call('ZRANGE', KEYS[1], rank, rank + max - 1)
 end
@@ -35,7 +36,9 @@ end
 call('PERSIST', KEYS[2])
 if not state then
   call('HSET', key, 'state', 'draft', 'verb', ARGV[3], 'actor', ARGV[4], 'created', now, 'done', 0,
-    'ok', 0, 'skipped', 0)
+    'ok', 0, 'skipped', 0, 'what', ARGV[8])
+  if ARGV[9] ~= '' then call('HSET', key, 'arg', ARGV[9]) end
+  if ARGV[10] ~= '' then call('HSET', key, 'changes', ARGV[10]) end
   call('ZADD', KEYS[2], now, operation)
   call('ZREMRANGEBYRANK', KEYS[2], 0, -1001)
 end
