@@ -44,6 +44,8 @@ def find_zone(name: str) -> ZoneInfo:
     wanted = name.strip().lower().replace(" ", "_")
     near = [folded[each] for each in get_close_matches(wanted, folded, n=3, cutoff=0.75)]
     near += [cities[each] for each in get_close_matches(wanted, cities, n=2, cutoff=0.8)]
+    if len(wanted) > 2:
+        near += [known for folds, known in folded.items() if wanted in folds][:3]
     some = ", ".join(dict.fromkeys(near)) or "names look like Europe/Berlin or UTC"
     hint = f"did you mean {some}?" if near else some
     raise SettingsError(f"time zone {name!r} is unknown; {hint}")

@@ -169,6 +169,8 @@ ROWS: tuple[Row, ...] = (
     Row("running", ("3",), "Run", "Running jobs, the most overdue first", "views", 0, "running",
         fixed=True),
     Row("later", ("4",), "Later", "Scheduled and retrying jobs", "views", 0, "later", fixed=True),
+    Row("cron", ("5",), "Cron", "Schedules: next and last runs, edit, off until", "views", 0,
+        "cron", fixed=True),
     Row("dead", ("6",), "Dead", "Dead jobs, grouped by error", "views", 0, "dead", fixed=True),
     Row("workers", ("7",), "Work", "Workers; start a local one", "views", 0, "workers",
         fixed=True),
@@ -217,6 +219,17 @@ ROWS: tuple[Row, ...] = (
     Row("stop", ("X",), "stop", "stop the worker within its grace", "acts", 22, "",
         ("stop",), (WorkerRow,), "Stop {what}", _worker),
     Row("start_worker", ("n",), "new worker", "start a local worker", "acts", 15, "start worker"),
+    # schedules
+    Row("edit_schedule", ("e",), "edit", "edit the schedule; shows its next runs",
+        "acts", 18, "edit"),
+    Row("new_schedule", ("n",), "new", "add a schedule", "acts", 19, "new schedule"),
+    Row("pause_schedule", ("p",), "off until", "switch schedules off until a time, or on again",
+        "acts", 20, "off"),
+    Row("trigger_schedule", ("t",), "run now", "run the schedule once, now", "acts", 21, "trigger"),
+    Row("remove_schedule", ("D",), "remove", "remove schedules; their jobs stay", "acts", 23,
+        "remove"),
+    Row("adopt_schedule", (), "adopt", "take what the code declares for the schedule", "acts", 0,
+        "adopt"),
     # log
     Row("follow", ("f",), "follow", "follow the end of the log, or stop", "log", 20),
     Row("wrap", ("W",), "wrap", "wrap long lines, or cut them", "log", 24),
@@ -277,7 +290,14 @@ def remap(rows: Sequence[Row], keys: Mapping[str, str]) -> tuple[tuple[Row, ...]
 
 
 # Rows that share a key on purpose: they are never at hand on one screen.
-_APART = ({"retry", "run_now"}, {"filter", "find"}, {"start_worker", "find_next"})
+_APART = (
+    {"retry", "run_now"},
+    {"filter", "find"},
+    {"start_worker", "find_next"},
+    {"start_worker", "new_schedule"},
+    {"pause", "pause_schedule"},
+    {"delete", "remove_schedule"},
+)
 
 
 def conflicts(rows: Sequence[Row]) -> list[tuple[Row, Row, str]]:

@@ -41,6 +41,11 @@ class Console(Protocol):
         """The last one that was read."""
         ...
 
+    @property
+    def refusal(self) -> str:
+        """Why this console writes nothing now, empty when it does."""
+        ...
+
     def say(self, text: str, style: str = "") -> None:
         """Show a sentence in the status line."""
         ...

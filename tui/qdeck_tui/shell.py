@@ -62,7 +62,7 @@ class Shell(DeltaMixin, TerminalMixin):
     DEFAULT_MODE = "overview"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "overview": OverviewView,
-        **{name: _view(name) for name in ("queues", "running", "later", "dead", "workers")},
+        **{name: _view(name) for name in ("queues", "running", "later", "cron", "dead", "workers")},
     }
     CSS = "Screen { overflow: hidden; }"
 
@@ -279,6 +279,13 @@ class Shell(DeltaMixin, TerminalMixin):
         if self.admin is None:
             return f"not connected: {self._trouble}"
         return f"the server is away: {self._trouble}" if self._trouble else ""
+
+    @property
+    def refusal(self) -> str:
+        """Why this console writes nothing now, empty when it does."""
+        if self.read_only:
+            return "this console is read-only (:rw lets it write)"
+        return self.away
 
     def _tick(self) -> None:
         self.show_header()

@@ -14,6 +14,7 @@ PLACES = {
     "queues": ("queues", "QueuesView"),
     "running": ("running", "RunningView"),
     "later": ("later", "LaterView"),
+    "cron": ("cron", "CronView"),
     "dead": ("dead", "DeadView"),
     "workers": ("workers", "WorkersView"),
 }

@@ -1,0 +1,319 @@
+"""View 5: schedules: what runs next, what became of the last runs, and everything that can be done
+to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from qdeck.admin import Outcome, ScheduleAction, ScheduleRow, parse_moment
+from qdeck_tui.format import age, cut, plural, safe, short_id, stamp
+from qdeck_tui.poller import Read
+from qdeck_tui.screens.base import Parts, take
+from qdeck_tui.screens.croncolumns import (
+    day_clock,
+    history_signs,
+    is_late,
+    outcome_word,
+    schedule_columns,
+    schedule_match,
+    schedule_soonest,
+)
+from qdeck_tui.screens.cronedit import Editing
+from qdeck_tui.screens.lists import ListView
+from qdeck_tui.screens.schedules import SchedulesDoor, door, question
+from qdeck_tui.widgets.canvas import Line
+from qdeck_tui.widgets.listing import Listing
+from qdeck_tui.widgets.pane import TextPane
+
+__all__ = ["CronView"]
+
+TALL = 34
+Write = Callable[[SchedulesDoor, ScheduleRow], Coroutine[Any, Any, Outcome]]
+
+
+class CronView(ListView):
+    """All schedules, the late and the next ones first; the history of the selected one."""
+
+    view_id = "cron"
+
+    def __init__(self) -> None:
+        super().__init__("Cron")
+        self.plans: Listing[ScheduleRow] = Listing(
+            "SCHEDULES", schedule_columns(lambda: self.desk), lambda r: r.name,
+            match=schedule_match, worst=schedule_soonest,
+        )  # fmt: skip
+        self.plans.empty = ("no schedules: n adds one, and @task.cron(…) declares one in code",)
+        self.history = TextPane("HISTORY")
+        self.history.empty = ("the last runs of the selected schedule appear here",)
+        self.panes = [self.plans, self.history]
+        self._box: Widget | None = None
+        self._edits: dict[str, Editing] = {}
+
+    def body(self) -> Iterable[Widget]:
+        """Return one container, which turns with the width."""
+        self._box = (Horizontal if self.app.size.width >= 110 else Vertical)(
+            *self.panes, classes="side"
+        )
+        return [self._box]
+
+    def fit_panes(self, width: int, height: int) -> None:
+        """Put the history beside the list on wide screens, below it else."""
+        if self._box is None:
+            return
+        wide = width >= 110
+        self._box.styles.layout = "horizontal" if wide else "vertical"
+        self.history.wanted = height >= 20
+        self.history.display = self.history.wanted
+        self.plans.styles.width = "5fr" if wide else "100%"
+        self.history.styles.width = "3fr" if wide else "100%"
+        self.plans.styles.height = "100%" if wide else "1fr"
+        self.history.styles.height = "100%" if wide else 7
+
+    def parts(self) -> Mapping[str, Read]:
+        """Ask for all schedules."""
+        return {"schedules": lambda admin: door(admin).schedules()}
+
+    def show(self, parts: Parts) -> None:
+        """Take the schedules."""
+        value = parts.get("schedules")
+        if value is not None and take(self.plans, value):
+            rows = cast("tuple[ScheduleRow, ...]", value)
+            self.plans.show(rows)
+            off = sum(1 for row in rows if not row.enabled)
+            late = sum(1 for row in rows if is_late(row))
+            words = [f"{off} off"] * bool(off) + [f"{late} late"] * bool(late)
+            self.plans.title = f"SCHEDULES {len(rows):,}" + "".join(f"  {each}" for each in words)
+        self.retitle()
+        self._show_history()
+
+    def moved(self) -> None:
+        """Show the history of the schedule that the cursor is on now."""
+        super().moved()
+        self._show_history()
+
+    def _show_history(self) -> None:
+        row = self.plans.current
+        self.history.title = "HISTORY" if row is None else f"HISTORY {safe(row.name)}"
+        self.history.show([] if row is None else self._lines(row))
+
+    def _lines(self, row: ScheduleRow) -> list[Line]:
+        """Return what is known of one schedule."""
+        desk = self.desk
+        known = row.history
+        failed = sum(1 for slot in known if slot.outcome == "dead")
+        signs = history_signs(known, 20) or "-"
+        lines: list[Line] = [
+            ((f" {signs}", "bold"), (f"   {len(known)} kept, {failed} failed", "dim"),),
+            ((f" {cut(row.expression, 24)}  {row.zone}", ""),),
+            ((f" {row.task} in {row.queue}", ""),),
+            ((f" missed: {row.misfire}   overlap: {row.overlap}", "dim"),),
+        ]  # fmt: skip
+        if row.fault:
+            lines.insert(0, ((f" {row.fault}", "bad"),))
+        if row.drifted:
+            lines.append(((f" code declares {row.drifted}; :adopt takes that", "warn"),))
+        if row.edited_at is not None:
+            when = stamp(row.edited_at, desk.zone)
+            lines.append(((f" changed {when} by {safe(row.edited_by)}", "dim"),))
+        for slot in known:
+            word = outcome_word(slot.outcome)
+            text, style = (word, "") if isinstance(word, str) else word
+            more = f" x{slot.count}" if slot.count > 1 else ""
+            late = f"  {age(slot.late_s)} late" if (slot.late_s or 0) >= 1 else ""
+            job = f"  job {short_id(slot.job.id)}" if slot.job is not None else ""
+            lines.append(
+                ((f" {day_clock(slot.slot, desk.zone)}  ", ""), (f"{text}{more}", style),
+                 (f"{late}{job}", "dim"))
+            )  # fmt: skip
+        return lines
+
+    # What acts act on
+
+    def _chosen(self) -> tuple[ScheduleRow, ...]:
+        """Return the marked schedules, else the one under the cursor."""
+        current = self.plans.current
+        return tuple(self.plans.marks.values()) or ((current,) if current is not None else ())
+
+    def _refused(self, rows: Sequence[ScheduleRow], verb: ScheduleAction) -> str:
+        """Return why an act cannot be done, empty when it can."""
+        admin = self.desk.admin
+        if not rows or admin is None:
+            return "there is no schedule here" if admin is not None else self.desk.refusal
+        known = door(admin).schedule_actions(rows[0])
+        permission = known.get(verb)
+        if permission is not None and not permission.allowed:
+            return permission.reason or "not allowed"
+        return self.desk.refusal
+
+    async def _each(self, rows: Sequence[ScheduleRow], write: Write) -> None:
+        """Write to one schedule after the other, and say what came of it."""
+        texts = []
+        for row in rows:
+            admin = self.desk.admin
+            if admin is None:
+                raise OSError(self.desk.refusal or "not connected")
+            texts.append((await write(door(admin), row)).text)
+        self.desk.say(texts[-1] if len(texts) == 1 else "; ".join(texts), "good")
+        self.desk.poll()
+
+    def _ask(
+        self, title: str, rows: Sequence[ScheduleRow], lines: list[Line], write: Write
+    ) -> None:
+        def answer(yes: bool) -> None:
+            if yes:
+                self.desk.begin_work(self._each(rows, write), f"{title.lower()} failed")
+            else:
+                self.desk.say(f"{title.lower()}: no, nothing was done")
+
+        question(self.desk, title, answer).fill(lines, len(rows))
+
+    # Rows of the action table
+
+    def do_open(self) -> None:
+        """Open the last job of the schedule under the cursor."""
+        row = self.plans.current
+        if row is not None and row.last_job is not None:
+            self.desk.visit_job(row.last_job)
+        elif row is not None:
+            self.desk.say(f"{row.name} has no job on record yet; t runs it now, e edits it")
+
+    def do_log(self) -> None:
+        """Open the log of the last job."""
+        self.do_open()
+
+    def do_edit_schedule(self) -> None:
+        """Edit the schedule under the cursor; an edit that met a conflict goes on."""
+        row = self.plans.current
+        if row is None:
+            return
+        refused = self._refused((row,), "edit")
+        if refused:
+            self.desk.say(f"edit refused: {refused}", "warn")
+            return
+        self._edit(row.name, row)
+
+    def do_new_schedule(self) -> None:
+        """Add a schedule."""
+        if self.desk.refusal:
+            self.desk.say(f"new schedule refused: {self.desk.refusal}", "warn")
+            return
+        self._edit("", None)
+
+    def _edit(self, name: str, row: ScheduleRow | None) -> None:
+        def ended(dropped: bool) -> None:
+            if dropped:
+                self._edits.pop(name, None)
+
+        kept = self._edits.get(name)
+        if kept is None:
+            kept = Editing(self.desk, row, tall=lambda: self.app.size.height >= TALL, ended=ended)
+            self._edits[name] = kept
+        kept.open()
+
+    def do_pause_schedule(self) -> None:
+        """Ask until when the schedules are off; one that is off is offered to go on."""
+        rows = self._chosen()
+        off = bool(rows) and not rows[0].enabled
+        refused = self._refused(rows, "enable" if off else "disable")
+        if refused:
+            self.desk.say(f"off refused: {refused}", "warn")
+            return
+        name = safe(rows[0].name) if len(rows) == 1 else plural(len(rows), "marked schedule")
+
+        def changed(text: str) -> None:
+            self.desk.say(self._until_words(text, off))
+
+        def done(text: str) -> None:
+            self._set_off(rows, text.strip(), off)
+
+        self.desk.ask(
+            f"{name} off until: ", "on" if off else "", changed, done, lambda: self.desk.say("")
+        )
+        changed("on" if off else "")
+
+    def _until_words(self, text: str, off: bool) -> str:
+        """Return what Enter will do with what is typed after `off until:`."""
+        if text.strip() == "on":
+            return "Enter: on again, from its next slot after now"
+        if not text.strip():
+            return "mon 9:00, tomorrow 8:00, +2h; Enter alone: off until it is switched on"
+        try:
+            until = parse_moment(text, self.desk.now, self.desk.zone)
+        except ValueError as error:
+            return str(error)
+        zone = until.astimezone(self.desk.zone).tzname()
+        ahead = age((until - self.desk.now).total_seconds())
+        return f"Enter: off until {day_clock(until, self.desk.zone)} {zone}, in {ahead}"
+
+    def _set_off(self, rows: Sequence[ScheduleRow], text: str, off: bool) -> None:
+        self.desk.say("")
+        if text == "on":
+            work = self._each(rows, lambda schedules, row: schedules.enable_schedule(row.name))
+            self.desk.begin_work(work, "on failed")
+            return
+        until = None
+        if text:
+            try:
+                until = parse_moment(text, self.desk.now, self.desk.zone)
+            except ValueError as error:
+                self.desk.say(f"{error}; nothing was done", "warn")
+                return
+        work = self._each(rows, lambda schedules, row: schedules.disable_schedule(row.name, until))
+        self.desk.begin_work(work, "off failed")
+
+    def do_trigger_schedule(self) -> None:
+        """Enqueue the job of the schedules now, once."""
+        rows = self._chosen()
+        refused = self._refused(rows, "trigger")
+        if refused:
+            self.desk.say(f"trigger refused: {refused}", "warn")
+            return
+        lines = _named("Run", rows, "now, once")
+        lines += [((f"  {cut(f'{row.task} in {row.queue}', 68)}", "dim"),) for row in rows[:3]]
+        lines.append((("  their slots stay as they are", "dim"),))
+        self._ask(
+            "RUN NOW", rows, lines, lambda schedules, row: schedules.trigger_schedule(row.name)
+        )
+
+    def do_remove_schedule(self) -> None:
+        """Remove the schedules with their history."""
+        rows = self._chosen()
+        refused = self._refused(rows, "remove")
+        if refused:
+            self.desk.say(f"remove refused: {refused}", "warn")
+            return
+        lines = _named("Remove", rows, "")
+        lines += [((f"  {cut(f'{row.expression}  {row.zone}', 68)}", "dim"),) for row in rows[:3]]
+        lines.append((("  the history goes with it; jobs stay", "dim"),))
+        if any(row.declared for row in rows):
+            lines.append(
+                (("  code declares it: the next worker that starts adds it again", "warn"),)
+            )
+        self._ask("REMOVE", rows, lines, lambda schedules, row: schedules.remove_schedule(row.name))
+
+    def do_adopt_schedule(self) -> None:
+        """Take what the code declares for the schedule under the cursor."""
+        row = self.plans.current
+        if row is None or not row.drifted:
+            self.desk.say("nothing to adopt: code declares what is stored, or nothing", "warn")
+            return
+        refused = self._refused((row,), "adopt")
+        if refused:
+            self.desk.say(f"adopt refused: {refused}", "warn")
+            return
+        lines: list[Line] = [
+            ((f"Adopt what code declares for {safe(row.name)}?", "bold"),),
+            ((f"  {row.expression} ", "bad"), ("→ ", "dim"), (row.drifted, "good")),
+        ]
+        self._ask("ADOPT", (row,), lines, lambda schedules, r: schedules.adopt_schedule(r.name))
+
+
+def _named(verb: str, rows: Sequence[ScheduleRow], tail: str) -> list[Line]:
+    """Return the first line of a question about schedules."""
+    what = safe(rows[0].name) if len(rows) == 1 else plural(len(rows), "marked schedule")
+    return [((f"{verb} {what}{f' {tail}' if tail else ''}?", "bold"),)]

@@ -1,0 +1,133 @@
+"""The columns of schedules, and the words and signs for what became of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+
+from qdeck.admin import ScheduleRow, SlotRow
+from qdeck_tui.desk import Console
+from qdeck_tui.format import age, moment
+from qdeck_tui.widgets.table import Cell, Column
+
+__all__ = [
+    "LATE",
+    "day_clock",
+    "history_signs",
+    "is_late",
+    "outcome_word",
+    "schedule_columns",
+    "schedule_match",
+    "schedule_soonest",
+]
+
+#: Seconds from which a slot that nobody handled is late; workers look once a second.
+LATE = 10.0
+FAR = 1e12
+
+_SIGNS = {
+    "completed": ".",
+    "dead": "x",
+    "cancelled": "c",
+    "missed": "-",
+    "overlap": "o",
+    "unique": "o",
+    "running": "+",
+    "pending": "+",
+    "scheduled": "+",
+    "retrying": "+",
+}
+_WORDS: dict[str, Cell] = {
+    "completed": ("ok", "good"),
+    "dead": ("FAIL", "bad"),
+    "retrying": ("retrying", "warn"),
+    "missed": ("missed", "warn"),
+    "overlap": ("overlap", "warn"),
+    "unique": ("held", "warn"),
+    "cancelled": ("cancelled", "warn"),
+}
+
+
+def day_clock(at: datetime, zone: tzinfo) -> str:
+    """Return a weekday and a time: `Mon 23 Nov 09:00`."""
+    return at.astimezone(zone).strftime("%a %d %b %H:%M")
+
+
+def _short_clock(at: datetime, console: Console) -> str:
+    """Return a weekday and a time within a week, else a day and a month."""
+    near = abs((at - console.now).total_seconds()) < 6 * 86_400
+    return at.astimezone(console.zone).strftime("%a %H:%M" if near else "%d %b %y")
+
+
+def is_late(row: ScheduleRow) -> bool:
+    """Whether its next slot is due and nobody handles it."""
+    return row.late_s is not None and row.late_s >= LATE
+
+
+def history_signs(history: tuple[SlotRow, ...], number: int) -> str:
+    """Return a sign for each of the newest slots, the newest last."""
+    return "".join(_SIGNS.get(slot.outcome, "?") for slot in reversed(history[:number]))
+
+
+def outcome_word(outcome: str | None) -> Cell:
+    """Return what became of a slot in a word."""
+    if outcome is None:
+        return ("-", "dim")
+    return _WORDS.get(outcome, outcome)
+
+
+def schedule_match(row: ScheduleRow) -> str:
+    """Return the text that a filter looks in: the name, and what is odd about it."""
+    words = [row.name]
+    words += ["off"] if not row.enabled else []
+    words += ["late"] if is_late(row) else []
+    words += ["drifted"] if row.drifted else []
+    return " ".join(words)
+
+
+def schedule_soonest(row: ScheduleRow) -> float:
+    """Return how soon a schedule wants to be seen: late ones first, then by their next run."""
+    if is_late(row):
+        return FAR + (row.late_s or 0.0)
+    if row.fault:
+        return FAR
+    at = row.next_slot or row.disabled_until
+    return -FAR if at is None else -at.timestamp()
+
+
+def schedule_columns(console: Callable[[], Console]) -> list[Column[ScheduleRow]]:
+    """Return the columns of schedules."""
+
+    def expression(row: ScheduleRow) -> Cell:
+        if row.enabled:
+            return row.expression
+        if row.disabled_until is None:
+            return ("off", "warn")
+        return (f"off until {_short_clock(row.disabled_until, console())}", "warn")
+
+    def coming(row: ScheduleRow) -> Cell:
+        if is_late(row):
+            return (f"LATE {age(row.late_s)}", "bad")
+        if row.next_slot is None:
+            return ("-", "dim") if not row.enabled else "?"
+        return moment(row.next_slot, console().now, console().zone)
+
+    def last(row: ScheduleRow) -> Cell:
+        return ("FAULT", "bad") if row.fault else outcome_word(row.last_outcome)
+
+    def note(row: ScheduleRow) -> Cell:
+        return ("drifted", "warn") if row.drifted else ("code" if row.declared else "", "dim")
+
+    return [
+        Column("NAME", 14, lambda r: r.name, flex=True, keep=10, sort=lambda r: r.name,
+               falling=False),
+        Column("EXPRESSION", 19, expression, flex=True, keep=9),
+        Column("ZONE", 13, lambda r: (r.zone, "dim"), keep=3, sort=lambda r: r.zone,
+               falling=False),
+        Column("NEXT", 14, coming, keep=8, falling=False,
+               sort=lambda r: -schedule_soonest(r)),
+        Column("LAST", 8, last, keep=7, sort=lambda r: r.last_outcome or "", falling=False),
+        Column("8 RUNS", 8, lambda r: history_signs(r.history, 8), keep=6),
+        Column("NOTE", 7, note, keep=2),
+        Column("QUEUE", 10, lambda r: r.queue, keep=1, sort=lambda r: r.queue, falling=False),
+    ]  # fmt: skip
