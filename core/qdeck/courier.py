@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 from qdeck import queue as verbs
 from qdeck.errors import QdeckError
 from qdeck.links import decode_names
-from qdeck.queue import BATCH
+from qdeck.queue import BATCH, Turn
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
     from qdeck.execute import Run
+    from qdeck.line import Line
 
 __all__ = ["Courier", "deliver_all", "reclaim_all", "settle_links"]
 
@@ -79,8 +80,8 @@ async def _deliver(deck: Deck, queue: str, entries: dict[str, bytes]) -> list[st
 
 
 async def reclaim(deck: Deck, queue: str, keys: Sequence[str], task: str = "") -> tuple[int, int]:
-    """Take jobs out of hold for which their key has room; return how many, and how many keys left
-    the list of a task.
+    """Give jobs that are held for keys the places that are free; return how many got one, and how
+    many keys left the list of a task.
     """
     of, freed, removed, at = deck.keys(queue), 0, 0, 0
     while at < len(keys):
@@ -148,6 +149,14 @@ class Courier:
         """Note that jobs came back from a worker that vanished."""
         self._keys.setdefault(queue, {})
         self._wake.set()
+
+    async def make_room(self, line: Line, turn: Turn) -> None:
+        """Give jobs that a turn came upon the places of their key, or hold them."""
+        if turn.crowded:
+            try:
+                await self._deck.execute(verbs.park(line.keys), patience=line.patience)
+            except Exception as error:
+                line.fail(error)
 
     async def run(self) -> None:
         """Act whenever there is something to do; errors are logged and end nothing."""

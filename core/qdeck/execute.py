@@ -190,7 +190,11 @@ class Executor:
         run_ms = (time.monotonic() - run.started) * 1000
         if not isinstance(outcome, Failed):
             plain = run.fence == 1 and not run.log.said and not run.body.unique
-            return Settle(run.id, run.fence, "p" if plain else "c", spec.name, run_ms, outcome)
+            kind, links = "p" if plain else "c", run.body.links
+            settle = Settle(run.id, run.fence, kind, spec.name, run_ms, outcome)
+            if links is not None:
+                settle.then = links.then
+            return settle
         if run.stopped == RELEASE and outcome.type == "Released":
             return Settle(run.id, run.fence, "b", spec.name)
         if outcome.snooze is not None:

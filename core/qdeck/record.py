@@ -75,7 +75,7 @@ class Settle(msgspec.Struct, array_like=True, gc=False):
     """How a run ended (see work.lua): kind "c", "p", "f", "s", "b" or "u".
 
     `final` is the reason of a failure that leaves no retry. `value` is the result (JSON or None),
-    a delay in ms, or the grace in ms of an unknown task.
+    a delay in ms, or the grace in ms of an unknown task. `then` names who waits for it.
     """
 
     id: str
@@ -90,6 +90,7 @@ class Settle(msgspec.Struct, array_like=True, gc=False):
     message: str = ""
     traceback: str = ""
     fingerprint: str = ""
+    then: str = ""
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -103,13 +104,17 @@ decode_record = _unpack
 def encode_settles(settles: list[Settle]) -> bytes:
     """Return settles as the argument of work.lua; empty bytes for none.
 
-    A completed run has nothing to say behind its result, and most runs complete.
+    Most runs complete, and those have nothing to say behind their result but who waits for them.
     """
     if not settles:
         return b""
     return _pack(
         [
-            (s.id, s.fence, s.kind, s.task, s.run_ms, s.value) if s.kind in "cp" else s
+            s
+            if s.kind not in "cp"
+            else (s.id, s.fence, s.kind, s.task, s.run_ms, s.value, s.then)
+            if s.then
+            else (s.id, s.fence, s.kind, s.task, s.run_ms, s.value)
             for s in settles
         ]
     )

@@ -338,6 +338,7 @@ class Worker:
             self._settled(settle, word)
         for claimed in turn.claimed:
             self.runs.begin(line, claimed)
+        await self._courier.make_room(line, turn)
 
     async def _tend(self, line: Line) -> None:
         try:

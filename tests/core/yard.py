@@ -116,12 +116,13 @@ class Yard:
 def commands(keys: QueueKeys) -> dict[str, Command]:
     """Return one call of every script of a queue."""
     settle = Settle(FINE, 1, "f", "mail", 1.0, 1000, 1, None, *ERROR)
+    told = Settle(LAST, 1, "c", "mail", then="q next")
     terms = settings_for("redis://127.0.0.1", keep_completed=0, keep_dead=0)
     part = msgspec.msgpack.encode([FINE, 1, [20, 0, "line"]])
     body = encode_body(Body("mail", "{}"))
     return {
         "enqueue": verbs.enqueue(keys, 9, ["new", encode_body(Body("mail", "{}"))], "eve"),
-        "work": verbs.work(keys, "bob", 1, 3, LEASE, [settle]),
+        "work": verbs.work(keys, "bob", 1, 3, LEASE, [settle, told]),
         "tend": verbs.tend(keys, LEASE, 1),
         "recover": verbs.recover(keys, LEASE, 1, "eve", "worker bob", [FINE]),
         "deliver": verbs.deliver(keys, [(FINE, "q other")]),

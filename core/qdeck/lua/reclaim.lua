@@ -1,5 +1,5 @@
--- Promise: for keys that jobs are held for: forgets runs that are over, and takes the first jobs out
---          of hold for which there is room, in their order.
+-- Promise: for keys that jobs are held for: takes back the places of runs that are over, and gives
+--          them to the first jobs held, in their order, which are ready then.
 -- KEYS: ready lease meta wake
 -- ARGV: tag, task in whose list of keys those stand that nobody waits for any more ("": look at
 --       none), then at most 100 keys
@@ -33,13 +33,18 @@ clear_unless(index, 'zset')
 local looked, removed, freed, done = 0, 0, 0, 0
 for i = 3, #ARGV do
   local key = ARGV[i]
-  local running, waits = tag .. 'key:' .. key, tag .. 'wait:' .. key
-  clear_unless(running, 'set')
+  local places, waits = tag .. 'key:' .. key, tag .. 'wait:' .. key
+  clear_unless(places, 'set')
   clear_unless(waits, 'zset')
-  local ids = call('SMEMBERS', running)
-  local alive, ends = #ids, #ids > 0 and call('ZMSCORE', lease, unpack(ids)) or {}
-  for j = 1, #ids do
-    if not ends[j] then alive = alive - call('SREM', running, ids[j]) end
+  -- The places of a key are its members that run, or that are ready with one.
+  local ids = call('SMEMBERS', places)
+  local alive = #ids
+  for from = 1, #ids, 1000 do
+    local part = { unpack(ids, from, math.min(from + 999, #ids)) }
+    local ends, ranks = call('ZMSCORE', lease, unpack(part)), call('ZMSCORE', ready, unpack(part))
+    for j = 1, #part do
+      if not ends[j] and not ranks[j] then alive = alive - call('SREM', places, part[j]) end
+    end
   end
   looked = looked + #ids
   -- Who was cancelled or resumed meanwhile waits no longer.
@@ -51,7 +56,7 @@ for i = 3, #ARGV do
     if fine and score then
       full = alive >= bounded(most, 1)
       if full then break end
-      alive, freed = alive + 1, freed + 1
+      alive, freed = alive + call('SADD', places, id), freed + 1
       call('ZADD', ready, score, id)
       call('ZREM', held, id)
     end

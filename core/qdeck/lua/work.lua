@@ -1,14 +1,16 @@
 -- Promise: settles runs that still own their job, each once, then claims up to n pending jobs in
 --          order; a repeat with the same counter settles nothing twice and returns the same jobs.
 -- KEYS: ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs
--- ARGV: tag, worker, counter, n, lease_ms, settles
+--       outbox
+-- ARGV: tag, worker, counter, n, lease_ms, settles, "1" if one of them has `then`
 --       settles: "" or msgpack list of [id, fence, kind, task, run_ms, value, max_retries, final,
---       type, message, traceback, fingerprint]; kind "c" completed (value: result or nil), "p" the
---       same of a job that has neither unique key nor log, "f" failed (value: delay_ms), "s" snoozed
---       (value: delay_ms), "b" given back, "u" unknown task (value: grace_ms)
--- Returns: now_ms, ms until something is due (-1: nothing is), 1 to call again at once, number of
---          settles, for each settle the state it led to or "stale", then id, fence, attempt and
---          record of each claimed job; error QKIND or QBODY, and then nothing was written
+--       type, message, traceback, fingerprint]; kind "c" completed (value: result or nil; behind
+--       it `then`, who waits for it), "p" the same of a job that has neither unique key nor log,
+--       "f" failed (value: delay_ms), "s" snoozed (value: delay_ms), "b" given back, "u" unknown
+--       task (value: grace_ms)
+-- Returns: now_ms, ms until something is due (-1: nothing is), 1 to call again at once (2:
+--          after park.lua), number of settles, for each settle the state it led to or "stale", then
+--          id, fence, attempt, record of each claimed job; error QKIND or QBODY: nothing was written
 
 local call = redis.call
 local ready, scheduled, retrying, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -23,6 +25,7 @@ local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 -- What is read here needs no other check: a key of another type refuses to be read.
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
   'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen', 'cron_at')
+if ARGV[7] then call('HLEN', KEYS[14]) end
 local running = call('ZCARD', lease)
 local due = tonumber(call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2] or 1e15)
 due = math.min(due, tonumber(call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2] or 1e15))
@@ -69,10 +72,8 @@ local function move(id, to, score, task, from)
   local target, moves = entering[to], sheet(task).moves
   if to == RETRYING then due = math.min(due, score) end
   leaving[#leaving + 1] = id
-  target[#target + 1] = score
-  target[#target + 1] = id
-  add(moves, words[to], 1)
-  add(moves, from, -1)
+  target[#target + 1], target[#target + 2] = score, id
+  add(moves, words[to], 1) add(moves, from, -1)
 end
 local function apply(from)
   if #leaving == 0 then return end
@@ -122,23 +123,6 @@ local function bury(id, task, kind, message, trace, fingerprint)
   call('HSET', tag .. 'r:' .. id, 'fp', fingerprint)
   note('dead', sheet(task))
 end
-local function remember(id, entry)
-  local key = tag .. 'at:' .. id
-  clear_unless(key, 'list')
-  call('RPUSH', key, cmsgpack.pack(entry))
-  if entry[1] > 20 then call('LTRIM', key, -20, -1) end
-end
--- Logs of finished jobs count against the queue's budget; a completed one keeps its last 200.
-local function keep_log(id, key, to, lines)
-  call('ZADD', KEYS[13], now, id)
-  if to == COMPLETED and bounded(lines, 0) > 200 then
-    local bytes = bounded(call('HGET', key, 'logb'), 0)
-    local kept = math.floor(bytes * 200 / tonumber(lines))
-    pcall(call, 'XTRIM', tag .. 'log:' .. id, 'MAXLEN', 200)
-    call('HSET', key, 'logn', 200, 'logb', kept)
-    call('HINCRBY', meta_key, 'log_bytes', kept - bytes)
-  end
-end
 
 local runs, ended, ids, done = tag .. 'r:', {}, {}, entering[COMPLETED]
 for i = 1, #settles do ids[i] = settles[i][1] end
@@ -150,7 +134,7 @@ for i = 1, #settles do
   local held = not ended[id] and scores[i]
   if kind ~= 'p' or not held or string.sub(held, 14) ~= marks[fence] then
     local fine, found = pcall(call, 'HMGET', key, 'run', 'settled', 'unique', 'logn', 'cancel',
-      'base', 'unknown', 'state')
+      'base', 'unknown', 'state', 'op')
     run = fine and found or {}
     held = held and read_run(run[1]) == fence
   end
@@ -168,6 +152,7 @@ for i = 1, #settles do
       if s[6] and s[6] ~= 'null' then call('SET', tag .. 'res:' .. id, s[6]) end
       add(page.run, bucket(s[5]), 1)
       if run then call('HSET', key, 'state', 'completed', 'settled', fence) end
+      if s[7] then call('HSET', KEYS[14], id, s[7]) end
     else
       local _, attempt, began, place = read_run(run[1])
       if kind ~= 'f' then
@@ -206,16 +191,29 @@ for i = 1, #settles do
         end
       end
       if kind == 'f' then
-        remember(id, { attempt, began, now, worker, words[to], short(s[9] .. ': ' .. s[10]) })
+        clear_unless(tag .. 'at:' .. id, 'list')
+        call('RPUSH', tag .. 'at:' .. id, cmsgpack.pack({ attempt, began, now, worker, words[to],
+          short(s[9] .. ': ' .. s[10]) }))
+        if attempt > 20 then call('LTRIM', tag .. 'at:' .. id, -20, -1) end
       end
       call('HSET', key, 'state', words[to], 'settled', fence)
       if to == CANCELLED then add(totals, 'cancelled', 1) end
       if reason then call('HSET', key, 'finished', now, 'reason', reason) end
     end
     answer, ended[id] = words[to], true
+    local op = run and run[9] and tag .. 'op:' .. run[9]
+    if op and call('TYPE', op).ok == 'hash' then call('HINCRBY', op, kind .. words[to], 1) end
     if run and to >= COMPLETED then
       if run[3] then free_unique(id, run[3], call('HGET', key, 'unique_until')) end
-      if run[4] then keep_log(id, key, to, run[4]) end
+      -- Logs of finished jobs count against the queue's budget; a completed one keeps its last 200.
+      if run[4] then call('ZADD', KEYS[13], now, id) end
+      if to == COMPLETED and bounded(run[4], 0) > 200 then
+        local bytes = bounded(call('HGET', key, 'logb'), 0)
+        local kept = math.floor(bytes * 200 / tonumber(run[4]))
+        pcall(call, 'XTRIM', tag .. 'log:' .. id, 'MAXLEN', 200)
+        call('HSET', key, 'logn', 200, 'logb', kept)
+        call('HINCRBY', meta_key, 'log_bytes', kept - bytes)
+      end
     end
     if to == COMPLETED then
       done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now, id, id
@@ -269,12 +267,12 @@ local function read(packed)
   -- A comparison, unlike a sum, raises for text that looks like a number.
   assert(type(body[1]) == 'string' and type(body[2]) == 'string' and type(body[10]) == 'string'
     and record[1] > 0 and record[2] >= 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
-    and body[8] >= -1 and body[11] >= 0 and sum < 1e15)
+    and body[8] >= -1 and body[11] >= 0 and sum < 1e15 and (not body[13] or #body[13][4] >= 0))
   return body, record
 end
 local paused = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused[task] = true end
-local taken, leases, started, held, got, rank, bytes = { counter }, {}, {}, {}, 0, 0, 0
+local taken, leases, started, held, got, rank, bytes, crowded = { counter }, {}, {}, {}, 0, 0, 0
 local most, until_ms = math.max(want, 200), string.format('%.0f', now + lease_ms)
 local since, by = string.format(' %.0f %.0f ', now, lease_ms), ' ' .. worker
 -- Bodies are read in small steps, since one may hold 1 MiB.
@@ -294,29 +292,30 @@ while got < want and rank < most and bytes < 4194304 do
     if not fine then body = nil end
     local clean, run, attempt, fence, base = true, {}, 0, 0, 0
     if ran then
-      clean, run = pcall(call, 'HMGET', key, 'run', 'base', 'unknown', 'task', 'state')
+      clean, run = pcall(call, 'HMGET', key, 'run', 'base', 'unknown', 'task', 'state', 'op', 'past')
       if clean and run[1] then fence, attempt = read_run(run[1]) end
       base = clean and bounded(run[2] or 0)
     end
     local task = body and body[1] or clean and run[4] or '?'
     local limit = body and (body[6] > 0 and record[1] + body[6] or body[7]) or 0
     bytes = bytes + #(packed or '')
-    if not (body and attempt and base) then
-      local reason = not packed and 'the record is missing'
+    local fit, limit_key = body and attempt and base, body and body[13] and body[13][4] or ''
+    if fit and paused[task] and not run[7] then
+      held[#held + 1] = { tag .. 'held:' .. task, score, id }
+    elseif not fit or limit > 0 and limit <= now and not run[2] and (fence == 0 or run[3]) then
+      -- A job that ran, or that an operator sent again, was started in time.
+      local reason = fit and 'expired' or not packed and 'the record is missing'
         or not body and 'the record is not readable' or 'the run record is not readable'
+      local to = fit and CANCELLED or DEAD
       if not clean then call('DEL', key) end
       if body and body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
-      bury(id, task, 'Unreadable', reason, '', 'unreadable')
-      call('HSET', key, 'state', 'dead', 'finished', now, 'reason', reason, 'task', task)
-      move(id, DEAD, now, task, 'pending')
-    elseif paused[task] then
-      held[#held + 1] = { tag .. 'held:' .. task, score, id }
-    elseif limit > 0 and limit <= now and not run[2] and (fence == 0 or run[3]) then
-      -- A job that ran, or that an operator sent again, was started in time.
-      call('HSET', key, 'state', 'cancelled', 'finished', now, 'reason', 'expired', 'task', task)
-      if body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
-      add(totals, 'cancelled', 1)
-      move(id, CANCELLED, now, task, 'pending')
+      if fit then add(totals, 'cancelled', 1)
+      else bury(id, task, 'Unreadable', reason, '', 'unreadable') end
+      call('HSET', key, 'state', words[to], 'finished', now, 'reason', reason, 'task', task)
+      move(id, to, now, task, 'pending')
+    elseif limit_key ~= ''
+      and select(2, pcall(call, 'SISMEMBER', tag .. 'key:' .. limit_key, id)) ~= 1 then
+      crowded = true
     else
       local page = sheet(task)
       fence, attempt, got = fence + 1, attempt + 1, got + 1
@@ -325,20 +324,22 @@ while got < want and rank < most and bytes < 4194304 do
         call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
       end
       if run[5] then call('HDEL', key, 'state', 'progress', 'message', 'finished', 'reason') end
+      if run[7] then call('HDEL', key, 'past') end
       if fence > 1 then
         call('HSET', key, 'state', 'running')
       else
         add(page.wait, bucket(now - math.max(record[1], record[2])), 1)
       end
       page.got = page.got + 1
-      leases[2 * got - 1], leases[2 * got], started[got] = until_ms .. (marks[fence] or ''), id, id
+      local mark = not run[6] and marks[fence] or ''
+      leases[2 * got - 1], leases[2 * got], started[got] = until_ms .. mark, id, id
       taken[2 * got], taken[2 * got + 1] = id, fence
       give(id, fence, attempt - base, packed)
     end
   end
 end
 if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
-if got < want and (rank >= most or bytes >= 4194304) then answers[3] = 1 end
+answers[3] = crowded and 2 or got < want and (rank >= most or bytes >= 4194304) and 1 or 0
 
 tokens = tokens and tokens - got
 call('HSET', meta_key, 'seen', now, unpack(tokens and { 'tokens', tokens, 'tokens_at', now } or {}))
