@@ -10,7 +10,7 @@ from typing import Any, cast
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from qdeck.admin import Outcome, ScheduleAction, ScheduleRow, parse_moment
+from qdeck.admin import Admin, Outcome, ScheduleAction, ScheduleRow, parse_moment
 from qdeck_tui.format import age, cut, plural, safe, short_id, stamp
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
@@ -25,7 +25,7 @@ from qdeck_tui.screens.croncolumns import (
 )
 from qdeck_tui.screens.cronedit import Editing
 from qdeck_tui.screens.lists import ListView
-from qdeck_tui.screens.schedules import SchedulesDoor, door, question
+from qdeck_tui.screens.question import question
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.pane import TextPane
@@ -33,7 +33,7 @@ from qdeck_tui.widgets.pane import TextPane
 __all__ = ["CronView"]
 
 TALL = 34
-Write = Callable[[SchedulesDoor, ScheduleRow], Coroutine[Any, Any, Outcome]]
+Write = Callable[[Admin, ScheduleRow], Coroutine[Any, Any, Outcome]]
 
 
 class CronView(ListView):
@@ -76,7 +76,7 @@ class CronView(ListView):
 
     def parts(self) -> Mapping[str, Read]:
         """Ask for all schedules."""
-        return {"schedules": lambda admin: door(admin).schedules()}
+        return {"schedules": lambda admin: admin.schedules()}
 
     def show(self, parts: Parts) -> None:
         """Take the schedules."""
@@ -144,7 +144,7 @@ class CronView(ListView):
         admin = self.desk.admin
         if not rows or admin is None:
             return "there is no schedule here" if admin is not None else self.desk.refusal
-        known = door(admin).schedule_actions(rows[0])
+        known = admin.schedule_actions(rows[0])
         permission = known.get(verb)
         if permission is not None and not permission.allowed:
             return permission.reason or "not allowed"
@@ -157,7 +157,7 @@ class CronView(ListView):
             admin = self.desk.admin
             if admin is None:
                 raise OSError(self.desk.refusal or "not connected")
-            texts.append((await write(door(admin), row)).text)
+            texts.append((await write(admin, row)).text)
         self.desk.say(texts[-1] if len(texts) == 1 else "; ".join(texts), "good")
         self.desk.poll()
 

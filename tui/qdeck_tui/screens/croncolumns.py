@@ -55,7 +55,7 @@ def day_clock(at: datetime, zone: tzinfo) -> str:
 
 def _short_clock(at: datetime, console: Console) -> str:
     """Return a weekday and a time within a week, else a day and a month."""
-    near = abs((at - console.now).total_seconds()) < 6 * 86_400
+    near = abs((at - console.now).total_seconds()) < 7 * 86_400
     return at.astimezone(console.zone).strftime("%a %H:%M" if near else "%d %b %y")
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from qdeck.admin import Conflict, Misfire, Overlap, Preview, ScheduleRow, ScheduleSpec
+from qdeck.admin import Admin, Conflict, Misfire, Overlap, Preview, ScheduleRow, ScheduleSpec
 from qdeck_tui.desk import Console
 from qdeck_tui.format import cut, prose, safe
-from qdeck_tui.screens.schedules import SchedulesDoor, door, question
+from qdeck_tui.screens.question import question
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.cronform import CronForm, run_lines
 
@@ -92,11 +92,11 @@ class Editing:
         schedules = self._door()
         return await schedules.preview(values["when"], values["zone"] or "UTC", name, 8)
 
-    def _door(self) -> SchedulesDoor:
+    def _door(self) -> Admin:
         admin = self._desk.admin
         if admin is None:
             raise OSError("not connected")
-        return door(admin)
+        return admin
 
     # Saving
 

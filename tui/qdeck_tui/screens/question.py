@@ -1,23 +1,13 @@
-"""What the views of schedules share: the door to them, and the question before a write."""
+"""The question before a write that a view carries out itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
 
-from qdeck.admin import SchedulesDoor
 from qdeck_tui.desk import Console
 from qdeck_tui.widgets.dialog import Dialog
 
-if TYPE_CHECKING:
-    from qdeck.admin import Admin
-
-__all__ = ["SchedulesDoor", "door", "question"]
-
-
-def door(admin: Admin) -> SchedulesDoor:
-    """Return the part of a door that knows schedules."""
-    return cast("SchedulesDoor", admin)
+__all__ = ["question"]
 
 
 def question(desk: Console, title: str, answer: Callable[[bool], None]) -> Dialog:
