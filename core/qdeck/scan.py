@@ -19,8 +19,10 @@ from qdeck.record import read_claim, read_record
 
 __all__ = ["STEP", "Match", "Scan"]
 
-#: Records that one step looks at.
+#: Records that one step looks at, in as few round trips as it can: over a slow line these take the
+#: time.
 STEP: Final = 2000
+#: Of them so many whose long records are held at once.
 _CHUNK: Final = 250
 #: Bytes of a record that are read first, and of long records in one step.
 _HEAD: Final = 4096
@@ -40,6 +42,10 @@ class Match:
     key: str
 
 
+#: A job with the first bytes of its record, fields of its run, and the first bytes of its error.
+_Start = tuple[Hit, Any, list[Any], Any]
+
+
 @dataclass
 class Scan:
     """One walk over some sets. `found` are the matches, `matched` how many there were."""
@@ -52,7 +58,7 @@ class Scan:
     scanned: int = 0
     size: int | None = None
     done: bool = False
-    _source: int = 0
+    _left: list[Source] = field(default_factory=list)
     _score: str = ""
     _ties: set[bytes] = field(default_factory=set)
     _seen: set[tuple[str, str]] = field(default_factory=set)
@@ -60,28 +66,35 @@ class Scan:
     async def step(self, reader: Reader, now_ms: float, most: int = STEP) -> list[Match]:
         """Look at up to `most` more records; return what matched among them."""
         fresh: list[Match] = []
-        if self.size is None:
-            sizes = await reader.read([("ZCARD", source.key) for source in self.sources])
-            self.size = sum(count(reply) or 0 for reply in sizes)
         budget, left = _LONG_BYTES, most
+        if self.size is None:
+            replies = await reader.read([("ZCARD", source.key) for source in self.sources])
+            sizes = [count(reply) for reply in replies]
+            self.size = sum(size or 0 for size in sizes)
+            # A set that cannot be counted is looked into: why is said there.
+            self._left = [s for s, size in zip(self.sources, sizes, strict=True) if size != 0]
+            self.done = not self._left
         while left > 0 and budget > 0 and not self.done:
-            if self._source >= len(self.sources):
-                self.done = True
-                break
-            source = self.sources[self._source]
-            hits = await self._next(reader, source, min(left, _CHUNK))
-            if not hits:
-                self._source, self._score, self._ties = self._source + 1, "", set()
-                continue
-            jobs, used = await self._read(reader, hits, now_ms)
-            budget -= used
-            fresh += [
-                Match(hit, source.key)
-                for hit, job in zip(hits, jobs, strict=True)
-                if self.query.matches(job) and self._new(hit)
-            ]
+            source = self._left[0]
+            hits = await self._next(reader, source, left)
+            if len(hits) < left:
+                self._score, self._ties = "", set()
+                del self._left[0]
+                self.done = not self._left
+            heads = await self._heads(reader, hits)
+            for i in range(0, len(heads), _CHUNK):
+                part = heads[i : i + _CHUNK]
+                jobs, used = await self._read(reader, part, now_ms)
+                budget -= used
+                fresh += [
+                    Match(hit, source.key)
+                    for (hit, *_), job in zip(part, jobs, strict=True)
+                    if self.query.matches(job) and self._new(hit)
+                ]
             left -= len(hits)
             self.scanned += len(hits)
+            if fresh and not self.matched:
+                break  # The first that match are shown before others are looked for.
         self.matched += len(fresh)
         self.found += fresh[: _KEPT - len(self.found)]
         self.size = max(self.size, self.scanned)
@@ -125,10 +138,8 @@ class Scan:
             ]
         )
 
-    async def _read(
-        self, reader: Reader, hits: Sequence[Hit], now_ms: float
-    ) -> tuple[list[Candidate], int]:
-        """Return the jobs as the query sees them, and how many bytes of long records it took."""
+    async def _heads(self, reader: Reader, hits: Sequence[Hit]) -> list[_Start]:
+        """Return of each job the first bytes of what the query looks at, in one round trip."""
         parts, prefix = self.query.parts, reader.deck.settings.prefix
         commands: list[Sequence[Any]] = []
         for hit in hits:
@@ -140,7 +151,7 @@ class Scan:
             if "error" in parts:
                 commands.append(("GETRANGE", keys.error(hit.id), 0, _HEAD - 1))
         replies = iter(await reader.read(commands))
-        read = [
+        return [
             (
                 hit,
                 next(replies) if "record" in parts else None,
@@ -149,10 +160,16 @@ class Scan:
             )
             for hit in hits
         ]
+
+    async def _read(
+        self, reader: Reader, read: Sequence[_Start], now_ms: float
+    ) -> tuple[list[Candidate], int]:
+        """Return the jobs as the query sees them, and how many bytes of long records it took."""
+        prefix = reader.deck.settings.prefix
         long = [
             hit
             for hit, head, *_ in read
-            if "payload" in parts and isinstance(head, bytes) and len(head) == _HEAD
+            if "payload" in self.query.parts and isinstance(head, bytes) and len(head) == _HEAD
         ]
         wholes = await reader.read(
             [("GET", queue_keys(prefix, hit.queue).job(hit.id)) for hit in long]

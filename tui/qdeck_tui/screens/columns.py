@@ -62,11 +62,11 @@ def _number(value: float | None) -> float:
 
 def queue_worst(queue: QueueRow) -> float:
     """Return how badly off a queue is, for the default order: what never drains, what waits long,
-    what fails, then how much there is.
+    what fails, then how much there is. What waits because somebody paused it is no trouble.
     """
     waiting, oldest = queue.pending or 0, queue.oldest_pending_s or 0.0
     points = min(queue.failed_per_minute or 0.0, 1e4) * 60
-    if waiting:
+    if waiting and queue.paused is None:
         never = queue.drain_s is not None and math.isinf(queue.drain_s)
         points += (
             _two_digits(min(oldest, 1e7))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from qdeck.admin import JobRow, Selection, Target
+from qdeck.admin import JobRow, Pause, Selection, Target
 from qdeck_tui.actions import Subject
+from qdeck_tui.format import clock, safe
 from qdeck_tui.screens.base import View
 from qdeck_tui.widgets.listing import Listing
 
@@ -42,6 +43,10 @@ class ListView(View):
         """Say in each title how many rows there are, their order, the filter and the marks."""
         for table in self.lists():
             words = [table.marked_words()] if table.marked else []
+            paused = getattr(table.current, "paused", None)
+            if table.active and isinstance(paused, Pause):
+                since = f" since {clock(paused.since, self.desk.zone)}" if paused.since else ""
+                words.append(safe(f"paused by {paused.by}{since}"))
             if table.needle:
                 words.append(f"filter: {table.needle}")
             if table.loaded:
