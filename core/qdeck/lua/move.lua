@@ -256,7 +256,7 @@ for i = 1, #ids do
       if front then
         -- It runs next, and past a pause of its task.
         score, op.canary_id = 0, id
-        call('HSET', op_key, 'canary_id', id)
+        call('HSET', op_key, 'canary_id', id, 'task', task)
         call('HSET', key, 'past', 1)
       elseif proving then
         call('ZADD', out, now, id)

@@ -24,12 +24,13 @@ local function bounded(value, default)
   return number and number > -1e15 and number < 1e15 and number or default
 end
 local fields = { 'state', 'total', 'done', 'ok', 'skipped', 'verb', 'starter', 'rate', 'stop',
-  'tokens', 'tokens_at', 'next', 'canary', 'canary_id', 'keep', 'paced', 'ccompleted', 'fretrying',
+  'tokens', 'tokens_at', 'next', 'canary', 'canary_id', 'keep', 'resume', 'ccompleted',
+  'pcompleted', 'fretrying',
   'fdead', 'fcancelled', 'udead', 'lpending', 'ldead', 'lcancelled' }
 local op = {}
 for i, value in ipairs(call('HMGET', op_key, unpack(fields))) do op[fields[i]] = value or nil end
 local failed = 0
-for i = 18, #fields do failed = failed + bounded(op[fields[i]], 0) end
+for i = 19, #fields do failed = failed + bounded(op[fields[i]], 0) end
 local function answer(granted, wait)
   return { op.state or 'gone', bounded(op.total, 0), bounded(op.done, 0), bounded(op.ok, 0),
     bounded(op.skipped, 0), granted, wait }
@@ -66,8 +67,10 @@ local function finish(word, reason)
   return answer(0, 0)
 end
 if op.canary == 'waiting' and op.canary_id then
-  if bounded(op.ccompleted, 0) > 0 then
+  if bounded(op.ccompleted, 0) + bounded(op.pcompleted, 0) > 0 then
     call('HSET', op_key, 'canary', 'ok')
+    -- Whoever comes next resumes the task before the rest is let go.
+    if op.resume then return answer(0, 10) end
   elseif failed > 0 then
     call('HSET', op_key, 'canary', 'failed')
     return finish('stopped', 'the canary failed')

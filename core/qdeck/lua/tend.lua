@@ -46,7 +46,7 @@ local function decode(packed)
 end
 local function read_run(id)
   local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'run', 'base', 'crashes', 'cancel',
-    'logn', 'task')
+    'logn', 'task', 'op')
   if not fine then return {} end
   run.known = run[1]
   run.fence, run.attempt, run.started, run.lease, run.place, run.task, run.worker =
@@ -214,7 +214,11 @@ elseif running > 0 and (ARGV[5] or now >= after) then
       if attempt > 20 then call('LTRIM', list, -20, -1) end
       stat('crashed', task)
       count(totals, 'crashed', 1)
+      count(totals, 'error:' .. task .. ' WorkerLost', 1)
     end
+    -- A bulk operation that sent the job knows what became of it.
+    local op = run[7] and tag .. 'op:' .. run[7]
+    if op and call('TYPE', op).ok == 'hash' then call('HINCRBY', op, 'l' .. word, 1) end
     plan(id, lease, to, score)
     returned[#returned + 1] = id
     count(moves, word .. ':' .. task, 1)
@@ -256,7 +260,7 @@ if next(stats) then
     call('HINCRBY', hour_key, field, by)
   end
   call('EXPIRE', minute_key, 10800)
-  call('EXPIRE', hour_key, 172800)
+  call('EXPIRE', hour_key, 3456000)
 end
 for to, list in pairs(entering) do call('ZADD', to, unpack(list)) end
 for from, list in pairs(leaving) do call('ZREM', from, unpack(list)) end

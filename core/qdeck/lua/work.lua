@@ -323,8 +323,7 @@ while got < want and rank < most and bytes < 4194304 do
       if body[10] ~= '' then
         call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
       end
-      if run[5] then call('HDEL', key, 'state', 'progress', 'message', 'finished', 'reason') end
-      if run[7] then call('HDEL', key, 'past') end
+      if run[5] then call('HDEL', key, 'state', 'progress', 'message', 'finished', 'reason', 'past') end
       if fence > 1 then
         call('HSET', key, 'state', 'running')
       else
