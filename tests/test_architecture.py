@@ -32,7 +32,7 @@ ENGINE_ORDER = in_order("""
     bulkdesk status verdict phrase pages tasktable overview scan detail freezing bulk opview
     groups listing glimpse crew reader rights
     operation removal app deck inquiry testing inline invoke handle classtask signature
-    lookup copies schedule producer flow link logs steps queue ledger outcome
+    lookup copies declare schedule producer flow link logs steps queue ledger outcome
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
@@ -44,7 +44,7 @@ ENGINE_ORDER = in_order("""
 
 #: Every module of the console, likewise; `screens` (but its base) and `widgets` are one place each.
 CONSOLE_ORDER = in_order("""
-    __main__ launch tour app commands prompt keyboard framing shell look verbs
+    __main__ launch tour app commands prompt keyboard typeahead framing shell look verbs
     screens
     dispatch screens.base widgets desk actions poller scout
     delta lifetime colourless driver packets terminal

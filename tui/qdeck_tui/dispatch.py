@@ -50,6 +50,10 @@ class Dispatch:
             for key in row.keys:
                 self._by_key.setdefault(key, []).append(row)
 
+    def meant(self, key: str) -> Sequence[Row]:
+        """Return the rows of a key, here or elsewhere."""
+        return self._by_key.get(key, ())
+
     def handler(self, row: Row, view: View) -> Callable[[], object] | None:
         """Return the method that carries a row out here, None when nothing does."""
         for holder in (view.pane, view, self._app):

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from textual import events
 
 from qdeck_tui.actions import Row
 from qdeck_tui.dispatch import Typing
+from qdeck_tui.format import plural
 from qdeck_tui.framing import Framing
+from qdeck_tui.typeahead import PATIENCE, Held, TypeAhead
+from qdeck_tui.verbs import TOO_FAST
 from qdeck_tui.widgets.chrome import Tabs
 from qdeck_tui.widgets.dialog import Dialog
 
 __all__ = ["Keyboard"]
 
 SMALLEST = (60, 16)
+# What needs no rows, by group or by row.
+ROWLESS = ("views", "everywhere", "back", "pane", "pane_back", "filter", "zoom_in", "zoom_out")
 
 
 class Keyboard(Framing):
     """The app as far as what is typed goes."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.ahead = TypeAhead()
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys and pastes before Textual does: the action table says what they mean."""
@@ -52,7 +62,7 @@ class Keyboard(Framing):
             view.show_too_small(small)
 
     def press(self, key: str, character: str | None) -> None:
-        """Give a key to the line that is typed, the sheet, or the row that it means here."""
+        """Give a key to whoever it is for, now or when the rows that it is about have come."""
         printable = character is not None and character.isprintable()
         name = character if printable and character is not None else key
         name = "space" if name == " " else name
@@ -61,21 +71,77 @@ class Keyboard(Framing):
             # Esc and the next key in one packet: Esc it is.
             self.press("escape", None)
             return
-        if printable:
-            self.verbs.disturb()
         if key == "ctrl+c":
             self._interrupt()
         elif self.too_small:
             if name == "q":
                 self.exit()
-        elif self.typing is not None:
+        elif self.ahead or self._is_early(name):
+            self._hold(key, character)
+        else:
+            self._give(key, character, name)
+        if printable:
+            self.last_printable = self._key_at
+
+    def _give(self, key: str, character: str | None, name: str) -> None:
+        """Give a key to the line that is typed, the sheet, or the row that it means here."""
+        if len(name) == 1 or name == "space":
+            self.verbs.disturb()
+        if self.typing is not None:
             self._type(key, character)
         elif self.sheet is not None:
             self.sheet.press(key, character)
         else:
             self._act(name)
-        if printable:
-            self.last_printable = self._key_at
+
+    # Typed ahead of the rows
+
+    def _is_early(self, name: str) -> bool:
+        """Return whether a key is about rows that have not come yet."""
+        view = self.view_now()
+        if view is None or self.typing is not None or self.sheet is not None or not view.awaiting:
+            return False
+        return any(
+            row.group not in ROWLESS and row.id not in ROWLESS for row in self.dispatch.meant(name)
+        )
+
+    def _hold(self, key: str, character: str | None) -> None:
+        """Keep a key until the rows come; Esc forgets what was kept."""
+        if key == "escape":
+            self.say(f"{plural(self.ahead.drop(), 'key')} typed ahead dropped", "warn")
+            return
+        hasty = self._key_at - self.last_printable < TOO_FAST
+        if not self.ahead:
+            self.set_timer(PATIENCE + 0.05, self._expire)
+        if self.ahead.add(Held(key, character, hasty)):
+            self.say(f"{plural(len(self.ahead), 'key')} typed ahead of the rows: reading…")
+
+    def _expire(self) -> None:
+        """Drop what waited too long."""
+        if not self.ahead:
+            return
+        if self.ahead.left > 0:
+            self.set_timer(self.ahead.left + 0.05, self._expire)
+            return
+        dropped = plural(self.ahead.drop(), "key")
+        self.say(f"{dropped} dropped: the rows did not come within {PATIENCE:g} s", "warn")
+
+    def rows_came(self) -> None:
+        """Give the keys that waited for rows to what they are about, until they wait again."""
+        if self.ahead:
+            self.say("")
+        while self.ahead:
+            view = self.view_now()
+            if view is None or (self.typing is None and self.sheet is None and view.awaiting):
+                return
+            held = self.ahead.next()
+            if held is None:
+                return
+            if held.hasty:
+                self.last_printable = monotonic()
+            printable = held.character is not None and held.character.isprintable()
+            name = held.character if printable and held.character is not None else held.key
+            self._give(held.key, held.character, "space" if name == " " else name)
 
     def _act(self, key: str) -> None:
         view = self.view_now()

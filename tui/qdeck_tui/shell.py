@@ -252,6 +252,7 @@ class Shell(DeltaMixin, TerminalMixin):
             self._crew = workers
         self.show_header()
         self.changed()
+        self.rows_came()
 
     def on_log_read(self, message: LogRead) -> None:
         """Hand lines of the log to the view that follows it."""

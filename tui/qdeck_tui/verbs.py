@@ -31,7 +31,7 @@ from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.dialog import Dialog
 from qdeck_tui.widgets.overlay import Sheet
 
-__all__ = ["Verbs"]
+__all__ = ["TOO_FAST", "Verbs"]
 
 TOO_FAST = 0.05
 Found = tuple[Subject, Action, Permission]

@@ -86,6 +86,12 @@ class View(Screen[None]):
         """The pane that the keys go to."""
         return self.panes[self.at] if self.panes else None
 
+    @property
+    def awaiting(self) -> bool:
+        """Whether the rows that keys are about have not come yet."""
+        pane = self.pane
+        return isinstance(pane, Table) and not pane.loaded and pane.trouble is None
+
     def reachable_panes(self) -> list[int]:
         """Return the places of the panes that can be gone to."""
         return [at for at, pane in enumerate(self.panes) if pane.reachable and pane.wanted]

@@ -41,6 +41,7 @@ class JobView(View):
         self.text.wanted = False
         self.section = 0
         self._attempt: int | None = None
+        self._read = False
 
     def on_mount(self) -> None:
         """Follow the log. Textual calls the handlers of the base classes by itself."""
@@ -53,6 +54,11 @@ class JobView(View):
         self.log_pane.display = self.log_pane.wanted
         self.text.display = self.text.wanted
 
+    @property
+    def awaiting(self) -> bool:
+        """Whether the job has not been read yet."""
+        return not self._read and self.head.trouble is None
+
     # What is read
 
     def parts(self) -> Mapping[str, Read]:
@@ -64,6 +70,7 @@ class JobView(View):
         value = parts["job"]
         if not take(self.head, value):
             return
+        self._read = True
         if value is None:
             self.head.show([(("there is no record of this job any more", "warn"),)])
             return
