@@ -15,7 +15,16 @@ from typing import Any
 
 from qdeck.errors import SettingsError
 
-__all__ = ["CONNECTIONS", "OPTIONS", "Limit", "Parse", "check_limits", "check_name"]
+__all__ = [
+    "CHECKS",
+    "CONNECTIONS",
+    "OPTIONS",
+    "Limit",
+    "Parse",
+    "check_limits",
+    "check_name",
+    "check_thresholds",
+]
 
 CONNECTIONS = ("embedded", "memory", "redis", "sync")
 
@@ -186,3 +195,31 @@ def check_limits(raw: Any, place: str) -> dict[str, Limit]:
             None if rate is None else _number(0.001, 1_000_000)(f"{label}: rate", rate),
         )
     return found
+
+
+#: What `qdeck check` compares with: beyond `warn_x` is a warning, beyond `x` critical.
+CHECKS: Mapping[str, Parse] = {
+    name: parse
+    for thing, parse in (
+        ("age", _number(0, _YEARS)),
+        ("dead", _whole(0, 1_000_000_000)),
+        ("lost", _whole(0, 1_000_000)),
+        ("late", _number(0, _YEARS)),
+        ("pending", _whole(0, 1_000_000_000)),
+        ("failing", _number(0, 1)),
+    )
+    for name in (f"warn_{thing}", thing)
+} | {"paused": _one_of("ok", "warning", "critical")}
+
+
+def check_thresholds(raw: Any, place: str) -> dict[str, Any]:
+    """Returns the thresholds of `[check]`; raises SettingsError for one that is not known."""
+    if not isinstance(raw, Mapping):
+        raise SettingsError(f"check in {place} must be a table")
+    for name in raw:
+        if name not in CHECKS:
+            raise SettingsError(
+                f"unknown threshold {name!r} in [check] of {place} (allowed: "
+                f"{', '.join(sorted(CHECKS))})"
+            )
+    return {name: CHECKS[name](f"check.{name} in {place}", value) for name, value in raw.items()}

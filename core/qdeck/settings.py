@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from qdeck.address import Address, mask, parse_address
 from qdeck.errors import SettingsError
-from qdeck.options import OPTIONS, Limit, check_limits, check_name
+from qdeck.options import OPTIONS, Limit, check_limits, check_name, check_thresholds
 
 __all__ = [
     "Limit",
@@ -191,9 +191,7 @@ class _Layers:
                     self.limits[queue] = limit
                     self.sources[f"limits.{queue}"] = source
             elif name == "check":
-                if not isinstance(raw, dict):
-                    raise SettingsError(f"{label} must be a table")
-                self.check |= raw
+                self.check |= check_thresholds(raw, str(path))
                 self.sources |= {f"check.{key}": source for key in raw}
             elif name not in extra:
                 raise _unknown("setting", name, str(path), ("url", *OPTIONS, *_TABLES, *extra))
