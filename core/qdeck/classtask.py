@@ -17,10 +17,12 @@ from typing import Any, ClassVar, Final, Unpack, cast, dataclass_transform
 import msgspec
 
 from qdeck.context import Context
+from qdeck.declare import CronMark, declare_cron
 from qdeck.errors import InvalidTask
 from qdeck.flow import Flow, Step
 from qdeck.job import Job
 from qdeck.payload import Payload
+from qdeck.plan import CATCH_UP, Misfire, Overlap
 from qdeck.signature import caller_names, resolve
 from qdeck.task import Call, Registry, Sender, TaskSpec
 from qdeck.terms import (
@@ -171,6 +173,33 @@ class Task(msgspec.Struct, metaclass=TaskMeta):
     def options(self, **wishes: Unpack[Wishes]) -> Dispatch:
         """Return this task with these options; the instance stays as it is."""
         return Dispatch(self).options(**wishes)
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        tz: str = "UTC",
+        name: str | None = None,
+        misfire: Misfire = "latest",
+        overlap: Overlap = "allow",
+        jitter: float = 0.0,
+        catch_up: float = CATCH_UP,
+        **wishes: Unpack[Wishes],
+    ) -> CronMark:
+        """Declare a schedule that enqueues this very task; see `TaskHandle.cron`."""
+        spec, _ = _bound(type(self))
+        return declare_cron(
+            spec,
+            make_options(NO_OPTIONS, **wishes),
+            expression,
+            payload=msgspec.json.decode(spec.payload.encode_struct(self)),
+            tz=tz,
+            name=name,
+            misfire=misfire,
+            overlap=overlap,
+            jitter=jitter,
+            catch_up=catch_up,
+        )
 
     def call(self) -> Call[Any]:
         """Return the enqueue as a value, for `deck.enqueue_many`; raises InvalidPayload."""

@@ -16,6 +16,7 @@ import msgspec
 
 from qdeck.backoff import exponential
 from qdeck.connection import repeat, repeat_sync
+from qdeck.declare import declare_all
 from qdeck.errors import (
     ConnectionFailed,
 )
@@ -274,6 +275,12 @@ class Deck(TaskDecorators, Inquiry):
     def _holder_sync(self, job: Job[Any]) -> Job[Any]:
         found = self.job_sync(job.id, queue=job.queue)
         return msgspec.structs.replace(found, created=False) if found else job
+
+    async def declare(self) -> list[str]:
+        """Create the schedules that code declares where they are absent, as a worker does at its
+        start; return their names.
+        """
+        return await declare_all(self, self.registry)
 
     # Everything else stands to the left of this file, and is imported when asked for.
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from qdeck.classtask import Task, bind_class, kind_of
 from qdeck.context import Context
+from qdeck.declare import CronMark, declare_cron
 from qdeck.errors import InvalidTask
 from qdeck.flow import Flow, Step
 from qdeck.job import Job
 from qdeck.payload import Payload
+from qdeck.plan import CATCH_UP, Misfire, Overlap
 from qdeck.signature import caller_names, signature_struct
 from qdeck.task import Call, Registry, Sender, TaskSpec
 from qdeck.terms import (
@@ -87,6 +89,40 @@ class TaskHandle(Generic[P, R]):
     def options(self, **wishes: Unpack[Wishes]) -> TaskHandle[P, R]:
         """Return a handle whose enqueues differ in these options; this one stays as it is."""
         return TaskHandle(self.spec, self._sender, make_options(self._options, **wishes))
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        tz: str = "UTC",
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        payload: Mapping[str, Any] | None = None,
+        misfire: Misfire = "latest",
+        overlap: Overlap = "allow",
+        jitter: float = 0.0,
+        catch_up: float = CATCH_UP,
+        **wishes: Unpack[Wishes],
+    ) -> CronMark:
+        """Declare a schedule of this task, named like it unless `name` says otherwise.
+
+        Workers create it when it is absent; afterwards what is stored counts. `args` and `payload`
+        are its arguments, `wishes` options of its jobs; `jitter` and `catch_up` are seconds. Raises
+        InvalidCron, InvalidPayload or SettingsError.
+        """
+        return declare_cron(
+            self.spec,
+            make_options(self._options, **wishes),
+            expression,
+            payload=payload,
+            args=args,
+            tz=tz,
+            name=name,
+            misfire=misfire,
+            overlap=overlap,
+            jitter=jitter,
+            catch_up=catch_up,
+        )
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name} ({self.spec.kind})>"

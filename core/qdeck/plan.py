@@ -6,7 +6,7 @@ server and no clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
@@ -19,7 +19,16 @@ from qdeck.options import check_name
 from qdeck.terms import Options, check_seconds, make_options
 from qdeck.zone import find_zone
 
-__all__ = ["CATCH_UP", "Declared", "Misfire", "Overlap", "Plan", "decode_plan", "make_plan"]
+__all__ = [
+    "CATCH_UP",
+    "Declared",
+    "Misfire",
+    "Overlap",
+    "Plan",
+    "Plans",
+    "decode_plan",
+    "make_plan",
+]
 
 Misfire = Literal["skip", "latest", "all"]
 Overlap = Literal["allow", "skip"]
@@ -73,6 +82,29 @@ class Declared:
     name: str
     plan: Plan
     queue: str | None = None
+
+
+class Plans:
+    """The schedules that code declares for one task."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Declared] = {}
+
+    def add(self, declared: Declared) -> None:
+        """Take a declaration; raises SettingsError where its name is taken."""
+        if declared.name in self._found:
+            raise SettingsError(
+                f"task {declared.plan.task!r} has a schedule {declared.name!r} already; give one "
+                "of them another name with name="
+            )
+        self._found[declared.name] = declared
+
+    def drop(self, name: str) -> None:
+        """Forget a declaration."""
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[Declared]:
+        return iter(self._found.values())
 
 
 _decode = msgspec.json.Decoder(Plan).decode

@@ -62,6 +62,7 @@ async def publish(worker: Worker, served: Sequence[QueueKeys]) -> None:
         limit = deck.settings.limits.get(keys.queue)
         if limit is not None:
             await deck.execute(verbs.limit(keys, limit.limit, limit.rate))
+    await deck.declare()
     known = " ".join(spec.name for spec in deck.registry)
     fields = [*describe(worker, worker.state), "tasks", known]
     await deck.execute(verbs.register(deck.shared, worker.id, True, fields))

@@ -307,22 +307,24 @@ def store(
     declared: str = "",
     enabled: bool = True,
     until: int = 0,
-    next_slot: int = 0,
+    next_slot: int | None = 0,
     last: int = 0,
     count: bool = True,
     note: Note | None = None,
 ) -> Command:
-    """Add (`revision` None), change or remove (`spec` empty) a schedule.
+    """Add (`revision` None), change or remove (`spec` empty) a schedule; `next_slot` None keeps it.
 
-    The answer is its revision, 0 where it was removed, -1 where another revision stands.
+    The answer is its revision, 0 where it was removed, -1 where another revision stands, -2 where
+    the next slot was handled meanwhile.
     """
     seen = "" if revision is None else revision
+    due = "" if next_slot is None else next_slot
     said = (note.actor, note.verb, note.outcome) if note else ("", "", "")
     return Command(
         script("schedule"),
         keys.of(_STORE),
         (
-            *(keys.tag, name, seen, int(count), spec, declared, int(enabled), until, next_slot),
+            *(keys.tag, name, seen, int(count), spec, declared, int(enabled), until, due),
             *(last, *said),
         ),
     )

@@ -102,7 +102,10 @@ class ScheduleVerbs:
             note=note,
         )
         if await self.reader.run(command) < 0:
-            raise Conflict(f"somebody else added schedule {name!r} first; nothing was changed")
+            now = await self._timetable.within(name, keys.queue)
+            mine = now is not None and now.stored.editor == self._actor
+            if now is None or not mine or now.stored.spec != plan.text():
+                raise Conflict(f"somebody else added schedule {name!r} first; nothing was changed")
         return Outcome(f"added {said}", 1)
 
     async def edit_schedule(
@@ -154,7 +157,7 @@ class ScheduleVerbs:
             Note(self._actor, verb, f"{plan.expression} {plan.zone}"),
             enabled=bool(stored.enabled),
             until=stored.until,
-            next_slot=due if stored.enabled else 0,
+            next_slot=None if same else due if stored.enabled else 0,
         )
         return Outcome(f"{done} {said}", 1)
 
@@ -221,29 +224,45 @@ class ScheduleVerbs:
         *,
         enabled: bool = True,
         until: int = 0,
-        next_slot: int = 0,
+        next_slot: int | None = 0,
     ) -> int:
-        """Store a schedule over what was read; raises Conflict where it changed since."""
-        command = store(
-            self._keys(entry.queue),
-            entry.name,
-            entry.stored.revision,
-            spec,
-            declared=entry.stored.declared,
-            enabled=enabled,
-            until=until,
-            next_slot=next_slot,
-            note=note,
-        )
-        revision: int = await self.reader.run(command)
-        if revision < 0:
-            now = required(await self._timetable.entry(entry.name), entry.name)
+        """Store a schedule over what was read, and return its revision (0: removed).
+
+        Raises Conflict where somebody changed it since.
+        """
+        seen = entry.stored.revision
+        while True:
+            command = store(
+                self._keys(entry.queue),
+                entry.name,
+                seen,
+                spec,
+                declared=entry.stored.declared,
+                enabled=enabled,
+                until=until,
+                next_slot=next_slot,
+                note=note,
+            )
+            revision: int = await self.reader.run(command)
+            if revision >= 0:
+                return revision
+            now = await self._timetable.within(entry.name, entry.queue)
+            if revision == -2 and now is not None:
+                # A slot fired between the look and the change: the next one is after it.
+                next_slot = next_after(decode_plan(spec), now.stored.last)
+                continue
+            if now is None and not spec:
+                return 0
+            mine = (seen + 1, spec, note.actor if note else "")
+            if now is not None and _mark(now) == mine:
+                # The reply to this very change was lost, and it was sent again.
+                return now.stored.revision
+            now = required(now, entry.name)
             row = (await self._timetable.rows([now]))[0]
             who = row.edited_by or "somebody else"
             raise Conflict(
                 f"{who} changed schedule {entry.name} meanwhile; nothing was changed", row
             )
-        return revision
 
     async def _task_facts(self, plan: Plan) -> Any:
         spec = self._deck.registry.find(plan.task)
@@ -260,6 +279,10 @@ class ScheduleVerbs:
         except QdeckError as error:
             raise Denied(str(error)) from error
         return bool(facts)
+
+
+def _mark(entry: Entry) -> tuple[int, str, str]:
+    return entry.stored.revision, entry.stored.spec, entry.stored.editor
 
 
 def named(name: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from qdeck.backoff import DEFAULT_BACKOFF, Backoff
 from qdeck.errors import InvalidTask, UnknownTask
 from qdeck.job import Job
 from qdeck.payload import Payload
+from qdeck.plan import Plans
 from qdeck.terms import NO_OPTIONS, Kind, Options, check_seconds, fill_limit_key, make_options
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class TaskSpec:
 
     `origin` is where the handler is written, in `module`. `fn` takes a Context first if
     `wants_ctx`, then what `decode` returned; it returns a coroutine if `is_async`. The hooks are
-    the class form's, or None.
+    the class form's, or None. `plans` takes the schedules that code declares for the task.
     """
 
     name: str
@@ -74,6 +75,7 @@ class TaskSpec:
     retry_delay: Callable[..., float] | None = None
     should_retry: Callable[..., bool] | None = None
     failed: Callable[..., Any] | None = None
+    plans: Plans = field(default_factory=Plans, compare=False, repr=False)
 
     @property
     def struct(self) -> type[msgspec.Struct]:

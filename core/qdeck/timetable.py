@@ -6,7 +6,7 @@ that were unfinished when the schedule was last ticked. No read needs `EVAL`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,19 +116,23 @@ class Timetable:
         if not entries:
             return ()
         now = await self.now()
-        wanted: dict[str, dict[str, None]] = {}
+        wanted: dict[str, dict[str, str]] = {}
         for entry in entries:
-            asked = wanted.setdefault(entry.queue, {})
-            asked.update((past.id, None) for past in entry.stored.history if _open(past))
+            asked, task = wanted.setdefault(entry.queue, {}), entry.plan.task if entry.plan else "?"
+            asked.update((past.id, task) for past in entry.stored.history if _open(past))
             if entry.stored.last_job:
-                asked[entry.stored.last_job] = None
+                asked[entry.stored.last_job] = task
         states: dict[tuple[str, str], SlotWord] = {}
         for queue, ids in wanted.items():
-            states |= await self._states(queue, list(ids))
+            states |= await self._states(queue, ids)
         return tuple(_row(entry, states, now) for entry in entries)
 
-    async def _states(self, queue: str, ids: Sequence[str]) -> dict[tuple[str, str], SlotWord]:
-        keys, found = self._deck.keys(queue), {}
+    async def _states(
+        self, queue: str, tasks: Mapping[str, str]
+    ) -> dict[tuple[str, str], SlotWord]:
+        """Return the states of jobs, given their tasks by id."""
+        keys, ids = self._deck.keys(queue), list(tasks)
+        found: dict[tuple[str, str], SlotWord] = {}
         for start in range(0, len(ids), _IDS):
             part = ids[start : start + _IDS]
             sets = [("ZMSCORE", getattr(keys, name), *part) for _, name in _STATES]
@@ -136,16 +140,21 @@ class Timetable:
                 [*sets, *(("EXISTS", keys.job(job_id)) for job_id in part)]
             )
             self._reader.refuse(replies)
+            odd = []
             for place, job_id in enumerate(part):
-                # What stands in no set is held back with its paused task, if it is there at all.
-                found[queue, job_id] = next(
-                    (
-                        word
-                        for (word, _), scores in zip(_STATES, replies, strict=False)
-                        if scores[place] is not None
-                    ),
-                    "pending" if replies[len(_STATES) + place] else "gone",
+                pairs = zip(_STATES, replies, strict=False)
+                word = next(
+                    (word for (word, _), scores in pairs if scores[place] is not None), None
                 )
+                found[queue, job_id] = word or "gone"
+                if word is None and replies[len(_STATES) + place]:
+                    odd.append(job_id)
+            # What is there and in no set is held back with its paused task, or was cleared.
+            held = await self._reader.read(
+                [("ZSCORE", keys.held(tasks[job_id]), job_id) for job_id in odd]
+            )
+            for job_id, score in zip(odd, held, strict=True):
+                found[queue, job_id] = "cancelled" if score is None else "pending"
         return found
 
 

@@ -346,8 +346,10 @@ def test_an_edit_needs_the_revision_that_was_seen_and_keeps_what_happened(plant:
 def test_a_slot_that_fired_cannot_be_put_in_front_again(plant: Plant) -> None:
     plant.pass_to(SLOT)
     plant.tick(SLOT)
-    assert plant.put(1, next_slot=SLOT) == -1
-    assert plant.put(1, next_slot=SLOT + 1) == 2
+    assert plant.put(1, next_slot=SLOT) == -2
+    assert plant.put(1, next_slot=None) == 2
+    assert plant.stored.next == SLOT + 60_000
+    assert plant.put(2, next_slot=SLOT + 1) == 3
 
 
 def test_a_disabled_schedule_fires_nothing_and_wakes_when_it_was_told_to(plant: Plant) -> None:

@@ -2,11 +2,11 @@
 --          its last slot, last job and history stay.
 -- KEYS: meta wake cron cron:due audit
 -- ARGV: tag, name, revision ("": there is none yet), "1" to count a new revision, spec ("": remove
---       it), declared, enabled (1 or 0), until_ms (0: never), next_ms (0: none), last_ms (of a new
---       one, 0: none), actor, verb and outcome for the record (verb "": none)
+--       it), declared, enabled (1 or 0), until_ms (0: never), next_ms (0: none, "": as it is),
+--       last_ms (of a new one, 0: none), actor, verb and outcome for the record (verb "": none)
 --       A schedule is what tick.lua says.
--- Returns: the revision, 0 where it was removed, or -1 where another one stands, and then nothing
---          was written; error QKIND likewise
+-- Returns: the revision, 0 where it was removed; -1 where another one stands, or -2 where the slot
+--          was handled meanwhile, and then nothing was written; error QKIND likewise
 
 local call = redis.call
 local meta_key, wake, cron, due_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -29,8 +29,9 @@ for i = 1, 5 do fine = fine and type(row[i]) == 'number' end
 -- One that cannot be read has revision 0: it can be removed, and replaced.
 if not fine then row = { 0, 1, 0, 0, tonumber(ARGV[10]), '', '', '', 0, '', {} } end
 if (packed and string.format('%.0f', row[1]) or '') ~= revision then return -1 end
+next_ms = next_ms or row[2] == 1 and row[4] or 0
 -- A slot that was handled never comes again.
-if next_ms > 0 and next_ms <= row[5] and enabled == 1 then return -1 end
+if next_ms > 0 and next_ms <= row[5] and enabled == 1 then return -2 end
 
 if spec == '' or enabled == 0 then call('PERSIST', meta_key) end
 local at = 0

@@ -104,12 +104,12 @@ local function unfinished(id, task)
   local readable, held = pcall(call, 'ZSCORE', tag .. 'held:' .. task, id)
   return readable and held and true or false
 end
--- A holder that finished, or is gone, without leaving its key a time to live holds nothing.
-local function holder_of(digest)
+-- Keys of two tasks never meet. A holder that is finished or gone, and left its key without a time
+-- to live, holds nothing.
+local function is_held(digest, task)
   local key = tag .. 'unique:' .. digest
   local holder = call('MGET', key)[1]
-  if not holder or call('PTTL', key) >= 0 then return holder end
-  return not ended(holder) and holder or nil
+  return holder and (call('PTTL', key) >= 0 or unfinished(holder, task))
 end
 
 -- Read and check all, then write all.
@@ -128,7 +128,7 @@ for i = 14, #ARGV, 3 do
     word = '='
   elseif ARGV[9] == '1' and (#fresh > 0 or unfinished(last_job, body[1])) then
     word = 'o'
-  elseif body[10] ~= '' and (holders[body[10]] or holder_of(body[10])) then
+  elseif body[10] ~= '' and (holders[body[10]] or is_held(body[10], body[1])) then
     word = 'u'
   end
   if not word then
@@ -246,7 +246,7 @@ for _, key in ipairs({ minute_key, hour_key }) do
   call('HINCRBY', key, 'in:' .. (index > 40 and 'other' or task), #fresh)
 end
 call('EXPIRE', minute_key, 10800)
-call('EXPIRE', hour_key, 172800)
+call('EXPIRE', hour_key, 3456000)
 call('HINCRBY', totals_key, 'enqueued', #fresh)
 for field, by in pairs(moves) do call('HINCRBY', tasks_key, field, by) end
 if held_count > 0 then call('HINCRBY', meta_key, 'held', held_count) end
