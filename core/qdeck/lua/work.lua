@@ -161,8 +161,8 @@ for i = 1, #settles do
       end
       if kind ~= 'u' and run[7] then call('HDEL', key, 'unknown') end
       if kind == 'f' then
-        note('failed', page)
-        add(page.run, bucket(s[5]), 1)
+        note('failed', page) add(page.run, bucket(s[5]), 1)
+        add(totals, 'error:' .. (call('HLEN', KEYS[10]) < 500 and task .. ' ' .. s[9] or ' ?'), 1)
       end
       if run[5] then
         to, reason = CANCELLED, 'cancelled while running'
@@ -369,7 +369,7 @@ for field, by in pairs(fields) do
 end
 if first_of_minute and next(fields) then
   call('EXPIRE', minute_key, 10800)
-  call('EXPIRE', hour_key, 172800)
+  call('EXPIRE', hour_key, 3456000)
 end
 apply(ready)
 for i = 1, #held do
