@@ -109,7 +109,7 @@ class CrewDesk:
                 elif ended:
                     back += len(ended)
         jobs = f"{back:,} job" if back == 1 else f"{back:,} jobs"
-        said = f"would have returned {jobs}" if dry_run else f"returned {jobs} of {worker}"
+        said = f"would return {jobs}" if dry_run else f"returned {jobs} of {worker}"
         return Outcome(said, back, tuple(left))
 
     async def _ended(
@@ -176,7 +176,7 @@ class CrewDesk:
         if dry_run:
             if not await self.reader.one("EXISTS", shared.worker(worker)):
                 raise Denied(f"there is no worker {worker!r} any more")
-            return Outcome(f"would have asked {worker} {said}", 1)
+            return Outcome(f"would {verb} worker {worker}", 1)
         act, group = Act(self._actor, f"worker {worker}", of, mark), (undo or {}).get("group", "")
         command = ledger.command(
             shared, worker, line or verb, verb, f"asked {said}", act, undo, group

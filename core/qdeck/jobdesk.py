@@ -72,7 +72,7 @@ class JobDesk:
         if record.body.unique and record.body.unique == unique_digest(task, True, before.encode()):
             digests = (record.body.unique, unique_digest(task, True, payload.encode()) or "")
         if dry_run:
-            return Outcome(f"would have replaced the {shown}", 1)
+            return Outcome(f"would replace the {shown}", 1)
         body = msgspec.structs.replace(
             record.body, payload=payload, unique=digests[1] or record.body.unique
         )
@@ -147,7 +147,7 @@ class JobDesk:
     async def _create(self, queue: str, job_id: str, body: Body, dry_run: bool) -> Outcome:
         keys, ref = self._keys(queue), JobRef(job_id, queue)
         if dry_run:
-            return Outcome(f"would have enqueued {body.task} in {queue}", 1)
+            return Outcome(f"would enqueue {body.task} in {queue}", 1)
         await self.reader.one("SADD", self._deck.shared.queues, queue)
         parts = [job_id, encode_body(body)]
         command = verbs.enqueue(keys, self._deck.settings.max_size, parts, self._actor)
@@ -171,7 +171,7 @@ class JobDesk:
                 raise Denied(f"job {ref.id} is in {queue} already; nothing was moved")
             parts.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
         if dry_run:
-            return Outcome(f"would have moved {_count(len(set(refs)))} to {queue}", len(set(refs)))
+            return Outcome(f"would move {_count(len(set(refs)))} to {queue}", len(set(refs)))
         moved: list[JobRef] = []
         skipped: list[Skipped] = []
         entry = ""

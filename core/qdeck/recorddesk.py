@@ -106,7 +106,7 @@ class RecordDesk:
         name = f"{task} in {queue}" if task else queue
         done, was = ("paused", "paused") if on else ("resumed", "not paused")
         if dry_run:
-            return Outcome(f"would have {done} {name}", 1)
+            return Outcome(f"would {'pause' if on else 'resume'} {name}", 1)
         target = f"task {task} in {queue}" if task else f"queue {queue}"
         command = verbs.pause(keys, on, self._actor, task or "", target, of, mark)
         changed, entry = ledger.read_act(await self.reader.run(command))
@@ -144,7 +144,7 @@ class RecordDesk:
         keys = await self._known(queue, None)
         words = f"limit {limit or 'none'}, rate {'none' if rate is None else f'{rate:g}/s'}"
         if dry_run:
-            return Outcome(f"would have set {queue} to {words}", 1)
+            return Outcome(f"would set {queue} to {words}", 1)
         command = verbs.limit(keys, limit, rate, self._actor, f"queue {queue}", of, mark)
         changed, entry = ledger.read_act(await self.reader.run(command))
         if changed < 0:
@@ -178,7 +178,7 @@ class RecordDesk:
             sources = await sources_of(self.reader, [queue], state)
             sizes = await self.reader.read([("ZCARD", source.key) for source in sources])
             total = sum(count(size) or 0 for size in sizes)
-            return Outcome(f"would have cleared {_jobs(total, state)} of {queue}", total)
+            return Outcome(f"would clear {_jobs(total, state)} of {queue}", total)
         act = Act(self._actor, f"{state} jobs of queue {queue}")
         command = ledger.clear(keys, getattr(keys, SETS[state]), state, new_id(), act)
         total, entry = ledger.read_act(await self.reader.run(command))
@@ -202,7 +202,7 @@ class RecordDesk:
     async def _restore(self, copy: Cleared, dry_run: bool, of: str = "") -> Outcome:
         jobs = _jobs(copy.count, copy.state)
         if dry_run:
-            return Outcome(f"would have restored {jobs} of {copy.queue}", copy.count)
+            return Outcome(f"would restore {jobs} of {copy.queue}", copy.count)
         keys = self._keys(copy.queue)
         act = Act(self._actor, f"{copy.state} jobs of queue {copy.queue}", of)
         while True:

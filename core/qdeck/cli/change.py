@@ -61,10 +61,7 @@ async def delete(door: Door, ids: Sequence[str], dry_run: bool, yes: bool) -> No
 @with_door
 async def pause(door: Door, queue: str, task: str | None, dry_run: bool, yes: bool) -> None:
     """Stop giving out jobs of a queue, or of one task in it; running jobs go on."""
-    if dry_run:
-        click.echo(f"would pause {_place(queue, task)}")
-        return
-    _say(await door.admin.pause(queue, task), strict=False)
+    _say(await door.admin.pause(queue, task, dry_run=dry_run), strict=False)
 
 
 @click.command()
@@ -74,10 +71,7 @@ async def pause(door: Door, queue: str, task: str | None, dry_run: bool, yes: bo
 @with_door
 async def resume(door: Door, queue: str, task: str | None, dry_run: bool, yes: bool) -> None:
     """Take a pause back."""
-    if dry_run:
-        click.echo(f"would resume {_place(queue, task)}")
-        return
-    _say(await door.admin.resume(queue, task), strict=False)
+    _say(await door.admin.resume(queue, task, dry_run=dry_run), strict=False)
 
 
 async def run_draft(door: Door, draft: Draft, wanted: int, dry_run: bool) -> None:
@@ -122,10 +116,6 @@ def _say(outcome: Outcome, strict: bool = True) -> None:
 
 def _reason(skipped: Skipped) -> str:
     return f"{skipped.ref.id}: {skipped.reason}"
-
-
-def _place(queue: str, task: str | None) -> str:
-    return f"task {task} in queue {queue}" if task else f"queue {queue}"
 
 
 def _jobs(count: int) -> str:

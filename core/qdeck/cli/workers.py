@@ -1,8 +1,9 @@
-"""The words about workers: list, quiet, stop."""
+"""The words about workers: list, quiet, stop, slots, stack, recover."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 import click
 
@@ -14,6 +15,9 @@ from qdeck.errors import QdeckError
 __all__ = ["workers"]
 
 WORKER = click.argument("worker", metavar="WORKER")
+#: How often, and at what distance, an answer of a worker is looked for.
+_POLLS: Final = 100
+_POLL_S: Final = 0.2
 
 
 @click.group(invoke_without_command=True)
@@ -22,7 +26,7 @@ WORKER = click.argument("worker", metavar="WORKER")
 @json_option
 @click.pass_context
 def workers(context: click.Context, /, **words: Any) -> None:
-    """List, quiet or stop workers; without a word, list them."""
+    """Look at and command workers; without a word, list them."""
     if context.invoked_subcommand is None:
         context.invoke(list_, **words)
 
@@ -62,10 +66,8 @@ async def list_(door: Door, limit: int, offset: int, as_json: bool) -> None:
 async def quiet(door: Door, worker: str, undo: bool, dry_run: bool, yes: bool) -> None:
     """Ask a worker to claim nothing more."""
     await _known(door, worker)
-    if dry_run:
-        click.echo(f"would {'wake' if undo else 'quiet'} worker {worker}")
-        return
-    _say(await (door.admin.unquiet(worker) if undo else door.admin.quiet(worker)))
+    ask = door.admin.unquiet if undo else door.admin.quiet
+    _say(await ask(worker, dry_run=dry_run))
 
 
 @workers.command()
@@ -75,10 +77,54 @@ async def quiet(door: Door, worker: str, undo: bool, dry_run: bool, yes: bool) -
 async def stop(door: Door, worker: str, dry_run: bool, yes: bool) -> None:
     """Ask a worker to finish within its grace and exit."""
     await _known(door, worker)
-    if dry_run:
-        click.echo(f"would stop worker {worker}")
-        return
-    _say(await door.admin.stop(worker))
+    _say(await door.admin.stop(worker, dry_run=dry_run))
+
+
+@workers.command()
+@WORKER
+@click.argument("count", type=int)
+@write_options
+@with_door
+async def slots(door: Door, worker: str, count: int, dry_run: bool, yes: bool) -> None:
+    """Ask a worker to run up to COUNT jobs at a time; what runs goes on."""
+    await _known(door, worker)
+    _say(await door.admin.slots(worker, count, dry_run=dry_run))
+
+
+@workers.command()
+@WORKER
+@click.option("--last", is_flag=True, help="Print what it said last, and ask nothing.")
+@write_options
+@with_door
+async def stack(door: Door, worker: str, last: bool, dry_run: bool, yes: bool) -> None:
+    """Ask a worker where its threads and handlers stand, and print that."""
+    before, said = await door.admin.stack_of(worker)
+    if not last:
+        await _known(door, worker)
+        outcome = await door.admin.stack(worker, dry_run=dry_run)
+        if dry_run:
+            _say(outcome)
+            return
+        for _ in range(_POLLS):
+            at, said = await door.admin.stack_of(worker)
+            if at != before:
+                break
+            await asyncio.sleep(_POLL_S)
+        else:
+            raise QdeckError(f"worker {worker} has not answered yet; try --last later")
+    click.echo(said or "it was never asked")
+
+
+@workers.command()
+@WORKER
+@write_options
+@with_door
+async def recover(door: Door, worker: str, dry_run: bool, yes: bool) -> None:
+    """Make the jobs of a lost worker pending again, once their leases have ended."""
+    outcome = await door.admin.recover(worker, dry_run=dry_run)
+    _say(outcome)
+    for skipped in outcome.skipped:
+        click.echo(f"{skipped.ref.id}: {skipped.reason}", err=True)
 
 
 async def _known(door: Door, worker: str) -> None:
