@@ -14,8 +14,9 @@ clocks is croniter's; the mapping of wall clocks to instants is here:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from threading import local
 from zoneinfo import ZoneInfo
 
@@ -59,11 +60,20 @@ _clocks = _Clocks()
 class Cron:
     """A valid expression. `expression` is as given but for spaces and letter case, `fields` what it
     says from left to right, `plain` the same in numbers.
+
+    `an_hour` is how many times it fires in an hour in which it fires. A `steady` one fires several
+    times in every hour of a day, and so keeps its pace over any change of the clock; one that
+    `repeats` fires in both passes of an hour that the clock goes through twice. `clocks` are all
+    its hours, minutes and seconds.
     """
 
     expression: str
     fields: tuple[Field, ...]
     plain: str
+    an_hour: int = field(compare=False, repr=False)
+    steady: bool = field(compare=False, repr=False)
+    repeats: bool = field(compare=False, repr=False)
+    clocks: tuple[frozenset[int], frozenset[int], frozenset[int]] = field(compare=False, repr=False)
 
     @classmethod
     def parse(cls, expression: str) -> Cron:
@@ -72,7 +82,10 @@ class Cron:
         Raises `InvalidCron`, whose `field` is the one at fault ("" for the whole), also when it
         can never fire.
         """
-        given = " ".join(expression.split())
+        return _parsed(" ".join(expression.split()))
+
+    @classmethod
+    def _read(cls, given: str) -> Cron:
         words = ALIASES.get(given.lower(), given).split()
         if given.startswith("@") and given.lower() not in ALIASES:
             raise InvalidCron(f"{given!r} is no schedule; write one of {', '.join(ALIASES)}")
@@ -85,34 +98,25 @@ class Cron:
         fields = tuple(
             read_field(kind, word, given) for kind, word in zip(kinds, words, strict=True)
         )
-        cron = cls(given, fields, " ".join(field.plain for field in fields))
+        at = {each.kind.name: each for each in fields}
+        second = at.get("second") or read_field(FIELDS[0], "0", given)
+        minute, hour = at["minute"], at["hour"]
+        an_hour = len(minute.values) * len(second.values)
+        steady = an_hour > 1 and len(hour.values) == 24
+        fine = [each for each in (second, minute) if len(each.values) > 1]
+        repeats = steady or any(each.interval for each in fine)
+        clocks = (frozenset(hour.values), frozenset(minute.values), frozenset(second.values))
+        plain = " ".join(each.plain for each in fields)
+        cron = cls(given, fields, plain, an_hour, steady, repeats, clocks)
         cron._check()
         return cron
 
     def field(self, name: str) -> Field:
         """Returns one field by its name; without a `second` it is second 0."""
-        for field in self.fields:
-            if field.kind.name == name:
-                return field
+        for each in self.fields:
+            if each.kind.name == name:
+                return each
         return read_field(FIELDS[0], "0", self.expression)
-
-    @property
-    def an_hour(self) -> int:
-        """How many times it fires in an hour in which it fires."""
-        return len(self.field("minute").values) * len(self.field("second").values)
-
-    @property
-    def steady(self) -> bool:
-        """Whether it fires several times in every hour of a day, and so keeps its pace over any
-        change of the clock.
-        """
-        return self.an_hour > 1 and len(self.field("hour").values) == 24
-
-    @property
-    def repeats(self) -> bool:
-        """Whether it fires in both passes of an hour that the clock goes through twice."""
-        fine = [field for field in map(self.field, ("second", "minute")) if len(field.values) > 1]
-        return self.steady or any(field.interval for field in fine)
 
     def after(self, moment: datetime, zone: str | ZoneInfo) -> datetime | None:
         """Returns the first slot strictly later than an aware moment, in UTC.
@@ -194,3 +198,9 @@ class Cron:
                 f"{self.expression!r} never fires within 50 years; choose another day or month",
                 field="day",
             )
+
+
+@lru_cache(maxsize=4096)
+def _parsed(given: str) -> Cron:
+    """Returns the meaning of an expression; thousands are looked at again and again."""
+    return Cron._read(given)

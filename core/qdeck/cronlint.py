@@ -201,10 +201,7 @@ def _company(
 def _at(cron: Cron, slot: datetime, zone: ZoneInfo) -> bool:
     """Whether an expression fires at an instant; looks at the cheap fields first."""
     wall = slot.astimezone(zone)
-    if wall.second not in cron.field("second").values:
-        return False
-    if wall.minute not in cron.field("minute").values:
-        return False
-    if wall.hour not in cron.field("hour").values:
+    hours, minutes, seconds = cron.clocks
+    if wall.minute not in minutes or wall.hour not in hours or wall.second not in seconds:
         return False
     return cron.after(slot - timedelta(seconds=1), zone) == slot

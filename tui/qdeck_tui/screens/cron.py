@@ -106,9 +106,9 @@ class CronView(ListView):
         desk = self.desk
         known = row.history
         failed = sum(1 for slot in known if slot.outcome == "dead")
-        signs = history_signs(known, 20) or "-"
+        kept = f"   {len(known)} kept, {failed} failed" if known else "no run on record"
         lines: list[Line] = [
-            ((f" {signs}", "bold"), (f"   {len(known)} kept, {failed} failed", "dim"),),
+            ((f" {history_signs(known, 20)}", "bold"), (kept, "dim"),),
             ((f" {cut(row.expression, 24)}  {row.zone}", ""),),
             ((f" {row.task} in {row.queue}", ""),),
             ((f" missed: {row.misfire}   overlap: {row.overlap}", "dim"),),

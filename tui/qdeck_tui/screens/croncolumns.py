@@ -124,7 +124,7 @@ def schedule_columns(console: Callable[[], Console]) -> list[Column[ScheduleRow]
         Column("EXPRESSION", 19, expression, flex=True, keep=9),
         Column("ZONE", 13, lambda r: (r.zone, "dim"), keep=3, sort=lambda r: r.zone,
                falling=False),
-        Column("NEXT", 14, coming, keep=8, falling=False,
+        Column("NEXT", 19, coming, keep=8, falling=False,
                sort=lambda r: -schedule_soonest(r)),
         Column("LAST", 8, last, keep=7, sort=lambda r: r.last_outcome or "", falling=False),
         Column("8 RUNS", 8, lambda r: history_signs(r.history, 8), keep=6),
