@@ -120,12 +120,15 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Who changes a schedule, by which verb, and what came of it, for the record."""
+    """Who changes a schedule, by which verb, and what came of it, for the record; `of` is the id of
+    the act that this takes back.
+    """
 
     actor: str
     verb: str
     outcome: str
     count: int = 1
+    of: str = ""
 
 
 def decode_stored(raw: bytes | None) -> Stored | None:
@@ -319,7 +322,7 @@ def store(
     """
     seen = "" if revision is None else revision
     due = "" if next_slot is None else next_slot
-    said = (note.actor, note.verb, note.outcome) if note else ("", "", "")
+    said = (note.actor, note.verb, note.outcome, note.of) if note else ("", "", "", "")
     return Command(
         script("schedule"),
         keys.of(_STORE),

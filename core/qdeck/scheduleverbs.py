@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from qdeck.admin import (
+    AuditRow,
     Conflict,
     Denied,
     Outcome,
@@ -20,6 +21,7 @@ from qdeck.admin import (
 from qdeck.deck import Deck
 from qdeck.errors import QdeckError
 from qdeck.keys import QueueKeys
+from qdeck.ledger import Entry as Act
 from qdeck.options import check_name
 from qdeck.patching import fit
 from qdeck.plan import Plan, decode_plan, make_plan
@@ -204,6 +206,39 @@ class ScheduleVerbs:
         await self._put_plan(entry, "", Note(self._actor, "remove schedule", "removed"))
         await self.reader.one("HDEL", self._deck.shared.schedules, name)
         return Outcome(f"removed {name}", 1)
+
+    async def _undo_schedule(self, row: AuditRow, act: Act, dry_run: bool) -> Outcome:
+        """Put a schedule back as an act found it, unless somebody changed it since."""
+        name, spec = str(act.undo.get("name")), str(act.undo.get("spec") or "")
+        entry = await self._timetable.within(name, row.queue)
+        revision = 0 if entry is None else entry.stored.revision
+        if str(revision) != str(act.undo.get("revision")):
+            raise Denied(f"something changed schedule {name} since; nothing was changed")
+        done = (
+            "put back as it was" if spec and entry else "added again" if spec else "removed again"
+        )
+        if dry_run:
+            return Outcome(f"{name} would be {done}", 1)
+        note = Note(self._actor, "undo", f"{row.verb}: {done}", of=act.id)
+        keys, shared, due = self._keys(row.queue), self._deck.shared, 0
+        enabled, until = act.undo.get("enabled") == 1, int(act.undo.get("until") or 0)
+        last = 0 if entry is None else entry.stored.last
+        if spec and enabled:
+            due = next_after(decode_plan(spec), max(await self._timetable.now(), last))
+        if entry is not None:
+            await self._put_plan(entry, spec, note, enabled=enabled, until=until, next_slot=due)
+        else:
+            declared = str(act.undo.get("declared") or "")
+            command = store(
+                keys, name, None, spec, declared=declared, enabled=enabled, until=until,
+                next_slot=due, note=note,
+            )  # fmt: skip
+            if await self.reader.run(command) < 0:
+                raise Denied(f"somebody added schedule {name} since; nothing was changed")
+        words = ("HSET", shared.schedules, name, row.queue) if spec else (
+            "HDEL", shared.schedules, name)  # fmt: skip
+        await self.reader.one(*words)
+        return Outcome(f"schedule {name} is {done}", 1)
 
     # How
 

@@ -56,7 +56,9 @@ async def test_acts_name_actor_verb_target_count_and_outcome(deck_url: str, pref
         ]
         assert {(row.actor, row.queue) for row in rows} == {("ana@here", "q")}
         assert [row.at for row in rows] == sorted((row.at for row in rows), reverse=True)
-        assert await told(desk, offset=2, limit=1) == [("limits", "queue q", 1, "limit 5, rate 2.5")]
+        assert await told(desk, offset=2, limit=1) == [
+            ("limits", "queue q", 1, "limit 5, rate 2.5")
+        ]
 
 
 async def test_what_changed_nothing_is_not_on_record(valkey: Server, prefix: str) -> None:

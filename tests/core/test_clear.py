@@ -125,7 +125,11 @@ async def test_a_cleared_job_reads_as_cancelled_with_that_reason(
         assert ref is not None
         detail = await desk.operator.job(ref)
         assert detail is not None
-        assert (detail.row.state, detail.reason, detail.payload) == ("cancelled", "cleared", '{"n":0}')
+        assert (detail.row.state, detail.reason, detail.payload) == (
+            "cancelled",
+            "cleared",
+            '{"n":0}',
+        )
         assert await desk.deck.cancel(job_id) == "finished"
         await desk.operator.restore(await copy_of(desk))
         job = await desk.deck.job(job_id)

@@ -4,6 +4,7 @@
 -- ARGV: tag, name, revision ("": there is none yet), "1" to count a new revision, spec ("": remove
 --       it), declared, enabled (1 or 0), until_ms (0: never), next_ms (0: none, "": as it is),
 --       last_ms (of a new one, 0: none), actor, verb and outcome for the record (verb "": none)
+--       and the id of the entry that this takes back ("": none)
 --       A schedule is what tick.lua says.
 -- Returns: the revision, 0 where it was removed; -1 where another one stands, or -2 where the slot
 --          was handled meanwhile, and then nothing was written; error QKIND likewise
@@ -33,6 +34,8 @@ next_ms = next_ms or row[2] == 1 and row[4] or 0
 -- A slot that was handled never comes again.
 if next_ms > 0 and next_ms <= row[5] and enabled == 1 then return -2 end
 
+local undo = { ['do'] = 'schedule', name = name, spec = row[7], declared = row[8], enabled = row[2],
+  ['until'] = string.format('%.0f', row[3]) }
 if spec == '' or enabled == 0 then call('PERSIST', meta_key) end
 local at = 0
 if spec == '' then
@@ -56,7 +59,15 @@ else
   call('HDEL', meta_key, 'cron_at')
 end
 if ARGV[12] ~= '' then
-  call('XADD', KEYS[5], 'MAXLEN', '~', 10000, '*', 'actor', ARGV[11], 'verb', ARGV[12], 'target',
-    name, 'count', 1, 'outcome', ARGV[13])
+  local entry = { 'actor', ARGV[11], 'verb', ARGV[12], 'target', name, 'count', 1, 'outcome',
+    ARGV[13], 'of', ARGV[14] }
+  if ARGV[12] ~= 'move schedule' then
+    undo.revision = string.format('%.0f', row[1])
+    for _, part in ipairs({ 'until', string.format('%.0f', now + 86400000), 'undo',
+      cjson.encode(undo) }) do
+      entry[#entry + 1] = part
+    end
+  end
+  call('XADD', KEYS[5], 'MAXLEN', '~', 10000, '*', unpack(entry))
 end
 return row[1]
