@@ -99,7 +99,7 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
         payload=record.body.payload if record else text(raw),
         metadata=record.body.metadata if record else "",
         result=text(result) if isinstance(result, bytes) else None,
-        error=_error(error),
+        error=None if state == "completed" else _error(error),
         attempts=tuple(_attempts(attempts)),
         log_lines=count(lines),
         reason=reason,

@@ -184,8 +184,9 @@ def job_from(
 ) -> Job[Any]:
     """Return a job from what the server keeps of it; unreadable parts are empty.
 
-    The message of a cancelled job is the reason: *expired*, or by whom; that of one that waits for
-    others names them.
+    A completed job has no error: that of an earlier run stands in its attempts. The message of a
+    cancelled job is the reason: *expired*, or by whom; that of one that waits for others names
+    them.
     """
     claim = read_claim(run.get(b"run"))
     body = record.body if record else Body(text(run.get(b"task")) or claim.task or "?", "{}")
@@ -217,7 +218,7 @@ def job_from(
         or text(run.get(b"message"))
         or waits
         or None,
-        error=decode_error(error),
+        error=None if state is State.COMPLETED else decode_error(error),
         result=decode_json(result),
         worker=claim.worker or None,
     )

@@ -69,6 +69,27 @@ async def test_a_job_is_shown_with_all_that_is_kept_of_it(valkey: Server, prefix
         assert await desk.operator.find("nothing") is None
 
 
+async def test_a_completed_job_has_no_error_but_keeps_the_attempt_that_failed(
+    valkey: Server, prefix: str
+) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        (job_id,) = await desk.put(1, max_retries=1)
+        ref = JobRef(job_id, "q")
+        await desk.fail(1, final=False, delay_ms=0, message="once")
+        await desk.operator.run_now([ref])
+        retried, failed = await desk.deck.job(job_id), await desk.operator.job(ref)
+        assert retried is not None
+        assert failed is not None
+        assert retried.error is not None
+        assert failed.error is not None
+        await desk.complete(1)
+        job, detail = await desk.deck.job(job_id), await desk.operator.job(ref)
+        assert job is not None
+        assert detail is not None
+        assert (job.state, job.error, detail.error) == ("completed", None, None)
+        assert [attempt.error for attempt in detail.attempts] == ["OSError: once"]
+
+
 async def test_a_result_is_shown_as_it_was_stored(valkey: Server, prefix: str) -> None:
     async with Desk(valkey.url, prefix) as desk:
         await desk.put(1)

@@ -98,7 +98,7 @@ class Shop:
         (self.folder / "qdeck.toml").write_text("\n".join(lines) + "\n")
         for queue in QUEUES:
             self.deck.call_sync("SADD", self.deck.shared.queues, queue)
-        self._put([self.call("export_csv", file=f"{n}.csv", seconds=7200) for n in range(3)])
+        self.put([self.call("export_csv", file=f"{n}.csv", seconds=7200) for n in range(3)])
         self.staff.hire("lost")
         self._past_of_webhooks()
         self._lose()
@@ -112,9 +112,9 @@ class Shop:
         return Past(self.client, self.deck, queue)
 
     def call(self, task: str, priority: int | None = None, **arguments: Any) -> Call[Any]:
-        """Return an enqueue of one of the shop's tasks."""
+        """Return an enqueue of one of the shop's tasks, as a program without its code sends it."""
         spec = self.deck.registry.get(task)
-        return Call(spec, spec.payload.encode((), arguments), Options(priority=priority))
+        return Call(spec, msgspec.json.encode(arguments), Options(priority=priority))
 
     def _past_of_webhooks(self) -> None:
         """1,100 hooks that are gone since three days, 700 that time out, 61 of them lately."""
@@ -198,10 +198,10 @@ class Shop:
 
     def _present(self) -> None:
         """Start the workers with what keeps them busy."""
-        self._put([self.call("charge_card", order=n, cents=100) for n in range(40)], delay=86_400)
-        self._put([self.call("import_csv", 8, file=f"{n}.csv", seconds=7200) for n in range(3)])
+        self.put([self.call("charge_card", order=n, cents=100) for n in range(40)], delay=86_400)
+        self.put([self.call("import_csv", 8, file=f"{n}.csv", seconds=7200) for n in range(3)])
         self.overdue_job()
-        self._put([self.call("build_report", name="small", rows=9)] * 312)
+        self.put([self.call("build_report", name="small", rows=9)] * 312)
         for name in ("mails", "rest", "thumbnails", "reports"):
             self.staff.hire(name)
         self.quiet("thumbnails")
@@ -215,7 +215,7 @@ class Shop:
         wait_until(lambda: [len(row.holds) for row in self.crew() if row.pid == pid] == [3])
         self.staff.lose("lost")
 
-    def _put(self, calls: Sequence[Call[Any]], **options: Any) -> list[Job[Any]]:
+    def put(self, calls: Sequence[Call[Any]], **options: Any) -> list[Job[Any]]:
         terms = [
             msgspec.structs.replace(call, options=make_options(call.options, **options))
             for call in calls
@@ -263,7 +263,7 @@ class Shop:
         """
         calls, before = [self._dying() for _ in range(count)], set(self.dead())
         if self.staff.brisk:
-            jobs = self._put(calls)
+            jobs = self.put(calls)
             wait_until(lambda: self.found(jobs[-1].id, "emails").state is State.DEAD)
         else:
             with self._past("emails") as past:
@@ -288,7 +288,7 @@ class Shop:
         known = self._overdue and self.deck.job_sync(self._overdue.id, queue="reports")
         if self._overdue is None or not known or known.state.finished:
             call = self.call("build_report", 9, name="yearly", rows=20_000, pause=0.25)
-            (self._overdue,) = self._put([call])
+            (self._overdue,) = self.put([call])
             if "reports" in self.staff.processes:
                 started = self._overdue.id
                 wait_until(lambda: self.found(started, "reports").state is State.RUNNING)

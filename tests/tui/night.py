@@ -18,6 +18,8 @@ __all__ = ["ROUND_TRIP", "Night", "Operator"]
 ROUND_TRIP = 0.15
 #: Seconds that a person looks at a dialog; one that is younger than 0.3 s takes no answer.
 LOOK = 0.7
+#: Seconds from one key to the next; what comes faster may be a paste.
+HAND = 0.1
 
 
 class Operator:
@@ -33,13 +35,21 @@ class Operator:
         for key in keys:
             assert key in KEYS or len(key) == 1, key
             self.keys += 1
+            self.pause()
             self.pty.press(key)
 
     def type(self, text: str) -> None:
         """Type a text."""
         self.typed += len(text)
+        self.pause()
         for character in text:
             self.pty.send(character)
+
+    def pause(self, seconds: float = HAND) -> None:
+        """Let time pass, while the screen goes on."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.pty.pump()
 
     def paste(self, text: str) -> None:
         """Paste a text, as a terminal hands it over."""
@@ -56,9 +66,7 @@ class Operator:
     def reads(self, *texts: str) -> None:
         """Wait for a dialog with these texts, and look at it for a moment before the next key."""
         self.sees(*texts)
-        end = time.monotonic() + LOOK
-        while time.monotonic() < end:
-            self.pty.pump()
+        self.pause(LOOK)
 
     @property
     def screen(self) -> str:

@@ -1,0 +1,137 @@
+"""What is wrong, where and why: the operator's scenarios in which nothing is changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.servers import wait_until
+from tests.tui.fixture import FIRST
+from tests.tui.night import Night, Operator
+
+from qdeck.job import Job, State
+
+
+def test_the_first_screen_tells_whether_anything_is_wrong(operator: Operator) -> None:
+    operator.sees("VERDICT: ! DEGRADED since", "% of send_invoice fail since", "emails: ")
+    assert operator.row("% of send_invoice").startswith(" emails:")
+    assert operator.row("> ").startswith("> emails")
+    operator.within(0)
+
+
+def test_the_job_far_beyond_its_usual_time_is_the_first_of_those_that_run(
+    night: Night, operator: Operator
+) -> None:
+    job = night.shop.overdue_job()
+    operator.press("3")
+    operator.sees(f"> {job.id[-8:]} build_report")
+    row = operator.row(job.id[-8:])
+    assert "!" in row
+    assert operator.row("JOB  ").split()[:2] == ["JOB", "TASK"]
+    assert operator.screen.split("\n").index(row) == operator.pty.row_of("JOB  ") + 1
+    operator.within(1)
+
+
+def test_the_log_of_that_job_is_followed(night: Night, operator: Operator) -> None:
+    job = night.shop.overdue_job()
+    operator.press("3")
+    operator.sees(f"> {job.id[-8:]} build_report")
+    operator.press("enter")
+    operator.sees("follow ON", f"JOB {job.id}")
+    for _ in range(3):
+        line = newest(night, job)
+        operator.sees(line)
+    operator.within(2)
+
+
+def test_a_log_is_searched_and_saved_without_losing_a_line(
+    night: Night, operator: Operator
+) -> None:
+    job = night.shop.overdue_job()
+    wait_until(lambda: len(log_of(night, job)) > 20)
+    operator.press("3")
+    operator.sees(f"> {job.id[-8:]} build_report")
+    operator.press("enter")
+    operator.sees("follow ON")
+    operator.keys = 0
+    operator.press("/")
+    operator.type("currency")
+    operator.press("enter")
+    operator.sees("find currency", "row 7 has no currency", "follow off")
+    operator.press("n")
+    operator.sees("row 17 has no currency")
+    operator.press("G")
+    operator.sees("follow ON", newest(night, job))
+    operator.press("O")
+    operator.sees("saved to", ".log")
+    operator.within(5, 8)
+    saved = next(Path(night.shop.folder).glob(f"*{job.id[-8:]}*.log")).read_text()
+    numbers = [int(line.split(" row ")[1].split()[0]) for line in saved.splitlines()]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 20
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "scheduled", "completed", "dead"])
+def test_a_job_is_opened_by_its_pasted_id(night: Night, operator: Operator, state: str) -> None:
+    queue, name = {
+        "pending": ("emails", "ready"),
+        "running": ("emails", "lease"),
+        "scheduled": ("billing", "scheduled"),
+        "completed": ("search", "completed"),
+        "dead": ("webhooks", "dead"),
+    }[state]
+    job_id = night.shop.ids(queue, name)[0]
+    operator.press(":")
+    operator.paste(f"  {job_id}\n")
+    operator.sees(job_id)
+    operator.press("enter")
+    operator.sees(f"JOB {job_id}", state.upper())
+    operator.within(2)
+
+
+def test_the_dead_jobs_with_an_invoice_are_found(night: Night, operator: Operator) -> None:
+    wanted = FIRST + 3
+    operator.press("6", "/")
+    operator.type(str(wanted))
+    operator.press("enter")
+    operator.sees(f"filter: {wanted}  1  ", "scanned all", "> ")
+    (job_id,) = [row.split()[1] for row in operator.screen.split("\n") if row.startswith("> ")]
+    found = next(each for each in night.shop.dead() if each.endswith(job_id))
+    assert night.shop.found(found, "emails").payload["invoice"] == wanted
+    operator.within(3, 5)
+
+
+def test_the_largest_group_of_failures_comes_first_with_exact_counts(
+    night: Night, operator: Operator
+) -> None:
+    dead = len(night.shop.top_up())
+    operator.press("6")
+    operator.sees("3,012 DEAD in 5 groups", "KeyError: 'currency'")
+    row = operator.row("send_invoice")
+    assert row.split()[:3] == [">", f"{dead:,}", f"{dead:,}"]
+    assert operator.row("Gone: HTTP 410").split()[:2] == ["1,100", "0"]
+    assert operator.row("ConnectTimeout").split()[:2] == ["700", "61"]
+    operator.within(1)
+
+
+def test_the_newest_traceback_shows_the_frames_of_the_own_code(operator: Operator) -> None:
+    operator.press("6")
+    operator.sees(
+        "billing/money.py:11", "billing/mail.py:13", "shop/tasks.py", "KeyError: 'currency'"
+    )
+    operator.within(1)
+
+
+def log_of(night: Night, job: Job[object]) -> list[str]:
+    """Return the lines of a job's log that are stored."""
+    keys = night.shop.deck.keys(job.queue)
+    entries = night.shop.deck.call_sync("XRANGE", keys.log(job.id), "-", "+")
+    return [dict(zip(flat[::2], flat[1::2], strict=True))[b"x"].decode() for _, flat in entries]
+
+
+def newest(night: Night, job: Job[object]) -> str:
+    """Wait for a new line in a job's log, and return it."""
+    before = len(log_of(night, job))
+    wait_until(lambda: len(log_of(night, job)) > before)
+    assert night.shop.found(job.id, job.queue).state is State.RUNNING
+    return log_of(night, job)[-1]
