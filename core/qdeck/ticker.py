@@ -128,6 +128,31 @@ class Ticker:
             known = await self._task(plan.task)
             jobs = [(s, *job_of_slot(name, plan, s, settings, known)) for s in step.slots]
         alone = bool(jobs) and plan.overlap == "skip"
+        try:
+            word = await self._send(keys, name, stored, step, jobs, alone)
+        except QueueFull:
+            if len(jobs) < 2:
+                raise
+            # There may be room for one.
+            step = Step(step.slots[:1], step.slots[1], step.missed, step.missed_last)
+            word = await self._send(keys, name, stored, step, jobs[:1], alone)
+        if step.missed and word == "fired":
+            _log.warning(
+                "queue %s: schedule %s was behind: %d slots were missed and are given up",
+                keys.queue,
+                name,
+                step.missed,
+            )
+
+    async def _send(
+        self,
+        keys: QueueKeys,
+        name: str,
+        stored: Stored,
+        step: Step,
+        jobs: list[tuple[int, str, bytes]],
+        alone: bool,
+    ) -> str:
         command = tick(
             keys,
             name,
@@ -135,17 +160,10 @@ class Ticker:
             stored.next,
             step,
             jobs,
-            max_size=settings.max_size,
+            max_size=self._deck.settings.max_size,
             alone=alone,
         )
-        told = read_tick(await self._deck.execute(command))
-        if step.missed and told.word == "fired":
-            _log.warning(
-                "queue %s: schedule %s was behind: %d slots were missed and are given up",
-                keys.queue,
-                name,
-                step.missed,
-            )
+        return read_tick(await self._deck.execute(command)).word
 
     async def _later(self, keys: QueueKeys, name: str, stored: Stored) -> None:
         command = tick(keys, name, stored.revision, stored.next, Step((), 0), (), wait=_WAIT)
