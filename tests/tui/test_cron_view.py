@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from tests.tui.plans import PlanTwin, planned
 from tests.tui.stage import Desk, running
+from tests.tui.twin import START
+from textual.events import Key
 
-from qdeck.admin import Preview
+from qdeck.admin import Preview, ScheduleRow
+from qdeck_tui.format import width
 
 
 async def opened(desk: Desk) -> str:
@@ -433,3 +437,57 @@ async def test_names_and_faults_of_schedules_command_nothing() -> None:
         text = await opened(desk)
         assert "evil·[2J[red]" in text
         assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("keys", ["ty", "Dy", "DDyy", "tyty", ":trigger\ry", ":remove\ry"])
+async def test_keys_typed_ahead_of_a_question_never_answer_it(keys: str) -> None:
+    twin = planned()
+    async with running(twin) as desk:
+        await opened(desk)
+        await to_row(desk, "rep")
+        calls = len(twin.calls)
+        desk.burst(keys)
+        await desk.until("y yes")
+        await desk.until("typed too early, dropped")
+        await desk.press("escape")
+        await desk.until("no, nothing was done")
+        assert "nightly_report" in twin.plans
+        assert not {"trigger_schedule", "remove_schedule"} & set(twin.calls[calls:])
+
+
+async def test_a_yes_in_one_packet_with_the_save_is_dropped() -> None:
+    twin = planned()
+    async with running(twin) as desk:
+        await opened(desk)
+        await to_row(desk, "rep")
+        await desk.press("e")
+        await typed(desk, "30 3 * * 1-5")
+        desk.app.post_message(Key("ctrl+x", None))
+        desk.burst("yyy")
+        await desk.until("Save nightly_report?")
+        await desk.until("dropped")
+        assert twin.plans["nightly_report"].revision == 3
+        await desk.say_yes()
+        await desk.until("changed nightly_report")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 16), (120, 40)])
+async def test_hostile_schedules_keep_the_layout_of_every_sheet(size: tuple[int, int]) -> None:
+    evil = "\u202e漢字\x1b[2J[red]\x00é" + "x" * 200
+    twin = planned()
+    twin.plans.clear()
+    row = ScheduleRow(evil, "0 2 * * 1-5", evil, "Europe/Berlin", evil, {evil: evil}, revision=1)
+    twin.plan(replace(row, fault=evil, edited_by=evil, edited_at=START, drifted=evil))
+    async with running(twin, size=size) as desk:
+        await desk.press("5")
+        await desk.until("漢字")
+        for keys, seen in (
+            ("e", "At 02:00"), ("t", "now, once?"), ("D", "Remove"), ("p", "off until: "),
+        ):  # fmt: skip
+            await desk.press(keys)
+            await desk.until(seen)
+            lines = desk.lines()
+            assert max(map(width, lines)) <= size[0]
+            assert not any(unicodedata.category(c) in ("Cc", "Cf") for c in "".join(lines))
+            await desk.press("escape")
+            await desk.until(lambda text, seen=seen: seen not in text)  # type: ignore[misc]

@@ -32,7 +32,6 @@ from qdeck_tui.widgets.pane import TextPane
 
 __all__ = ["CronView"]
 
-TALL = 34
 Write = Callable[[Admin, ScheduleRow], Coroutine[Any, Any, Outcome]]
 
 
@@ -134,6 +133,11 @@ class CronView(ListView):
 
     # What acts act on
 
+    @property
+    def _room(self) -> int:
+        """The cells that a line of a question has."""
+        return min(68, self.app.size.width - 8)
+
     def _chosen(self) -> tuple[ScheduleRow, ...]:
         """Return the marked schedules, else the one under the cursor."""
         current = self.plans.current
@@ -211,7 +215,7 @@ class CronView(ListView):
 
         kept = self._edits.get(name)
         if kept is None:
-            kept = Editing(self.desk, row, tall=lambda: self.app.size.height >= TALL, ended=ended)
+            kept = Editing(self.desk, row, size=lambda: self.app.size, ended=ended)
             self._edits[name] = kept
         kept.open()
 
@@ -223,7 +227,7 @@ class CronView(ListView):
         if refused:
             self.desk.say(f"off refused: {refused}", "warn")
             return
-        name = safe(rows[0].name) if len(rows) == 1 else plural(len(rows), "marked schedule")
+        name = cut(rows[0].name, 24) if len(rows) == 1 else plural(len(rows), "marked schedule")
 
         def changed(text: str) -> None:
             self.desk.say(self._until_words(text, off))
@@ -274,7 +278,9 @@ class CronView(ListView):
             self.desk.say(f"trigger refused: {refused}", "warn")
             return
         lines = _named("Run", rows, "now, once")
-        lines += [((f"  {cut(f'{row.task} in {row.queue}', 68)}", "dim"),) for row in rows[:3]]
+        lines += [
+            ((f"  {cut(f'{row.task} in {row.queue}', self._room)}", "dim"),) for row in rows[:3]
+        ]
         lines.append((("  their slots stay as they are", "dim"),))
         self._ask(
             "RUN NOW", rows, lines, lambda schedules, row: schedules.trigger_schedule(row.name)
@@ -288,7 +294,9 @@ class CronView(ListView):
             self.desk.say(f"remove refused: {refused}", "warn")
             return
         lines = _named("Remove", rows, "")
-        lines += [((f"  {cut(f'{row.expression}  {row.zone}', 68)}", "dim"),) for row in rows[:3]]
+        lines += [
+            ((f"  {cut(f'{row.expression}  {row.zone}', self._room)}", "dim"),) for row in rows[:3]
+        ]
         lines.append((("  the history goes with it; jobs stay", "dim"),))
         if any(row.declared for row in rows):
             lines.append(
@@ -307,13 +315,17 @@ class CronView(ListView):
             self.desk.say(f"adopt refused: {refused}", "warn")
             return
         lines: list[Line] = [
-            ((f"Adopt what code declares for {safe(row.name)}?", "bold"),),
-            ((f"  {row.expression} ", "bad"), ("→ ", "dim"), (row.drifted, "good")),
+            ((f"Adopt what code declares for {cut(row.name, 24)}?", "bold"),),
+            (
+                (f"  {cut(row.expression, 22)} ", "bad"),
+                ("→ ", "dim"),
+                (cut(row.drifted, 22), "good"),
+            ),
         ]
         self._ask("ADOPT", (row,), lines, lambda schedules, r: schedules.adopt_schedule(r.name))
 
 
 def _named(verb: str, rows: Sequence[ScheduleRow], tail: str) -> list[Line]:
     """Return the first line of a question about schedules."""
-    what = safe(rows[0].name) if len(rows) == 1 else plural(len(rows), "marked schedule")
+    what = cut(rows[0].name, 36) if len(rows) == 1 else plural(len(rows), "marked schedule")
     return [((f"{verb} {what}{f' {tail}' if tail else ''}?", "bold"),)]

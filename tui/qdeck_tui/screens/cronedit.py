@@ -21,6 +21,8 @@ __all__ = ["Editing"]
 
 #: Seconds of rest before an expression that is typed is looked at.
 REST = 0.08
+#: Rows from which there is room for all that is known.
+TALL = 34
 PARTS = ("expression", "zone", "task", "queue", "payload", "misfire", "overlap")
 
 
@@ -32,12 +34,13 @@ class Editing:
         desk: Console,
         row: ScheduleRow | None,
         *,
-        tall: Callable[[], bool],
+        size: Callable[[], tuple[int, int]],
         ended: Callable[[bool], None],
     ) -> None:
         self._desk = desk
         self._row = row
         self._ended = ended
+        self._size = size
         self._looking = False
         self._stale = False
         spec = ScheduleSpec("", "", "") if row is None else row.spec
@@ -49,7 +52,7 @@ class Editing:
             new=row is None,
             now=lambda: desk.now,
             here=lambda: desk.zone,
-            tall=tall,
+            tall=lambda: size()[1] >= TALL,
             typed=self._look,
             changed=desk.update_sheet,
             done=self._submit,
@@ -161,21 +164,21 @@ class Editing:
     def _sentences(self, spec: ScheduleSpec, shown: Preview) -> list[Line]:
         """Return old → new, and the next runs."""
         if self._row is None:
-            lines: list[Line] = [((f"Add schedule {safe(spec.name)}?", "bold"),)]
+            lines: list[Line] = [((f"Add schedule {cut(spec.name, 36)}?", "bold"),)]
             changes = [
                 ("", f"{spec.expression}   {spec.zone}"),
                 ("", f"{spec.task} in {spec.queue}"),
             ]
         else:
-            lines = [((f"Save {safe(spec.name)}?", "bold"),)]
+            lines = [((f"Save {cut(spec.name, 40)}?", "bold"),)]
             old, new = _said(self._row.spec), _said(spec)
             changes = [(old[part], new[part]) for part in new if old[part] != new[part]]
             if not changes:
                 lines.append((("nothing is changed", "warn"),))
+        room = min(68, self._size()[0] - 8)
         for before, after in changes:
-            lines.append(((f"  {cut(before, 30)} ", "bad"), ("→ ", "dim"), (cut(after, 34), "good"))
-                         if before else ((f"  {cut(after, 68)}", "good"),))  # fmt: skip
-        lines.append(((f"  {cut(shown.words, 68)}", ""),))
+            lines += _arrow(before, after, room)
+        lines.append(((f"  {cut(shown.words, room)}", ""),))
         lines += run_lines(shown, self._desk.now, self._desk.zone, 5)
         for each in shown.lint:
             if each.level == "warn":
@@ -221,6 +224,16 @@ class Editing:
         self.form.was = row.spec
         by = f" by {row.edited_by}" if row.edited_by else ""
         return f"changed meanwhile{by}: now {row.expression} {row.zone}, task {row.task}"
+
+
+def _arrow(before: str, after: str, room: int) -> list[Line]:
+    """Return what was and what is to be, on one line where there is room."""
+    if not before:
+        return [((f"  {cut(after, room)}", "good"),)]
+    if len(before) + len(after) + 5 <= room:
+        return [((f"  {before} ", "bad"), ("→ ", "dim"), (after, "good"))]
+    return [((f"  {cut(before, room)}", "bad"),),
+            (("  → ", "dim"), (cut(after, room - 2), "good"))]  # fmt: skip
 
 
 def _payload(text: str) -> dict[str, Any]:
