@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from qdeck.admin import Draft, Operation, Outcome, Skipped
+from qdeck.admin import Outcome, Skipped
 from qdeck.cli.door import Door, confirm, references, with_door, write_options
+from qdeck.cli.ops import run_paced
 from qdeck.errors import WrongState
 
-__all__ = ["cancel", "delete", "pause", "resume", "retry", "run_draft"]
+__all__ = ["cancel", "delete", "pause", "resume", "retry"]
 
 IDS = click.argument("ids", metavar="ID...", nargs=-1, required=True)
 SHOWN = 5
@@ -39,7 +40,7 @@ async def retry(
 ) -> None:
     """Give dead or cancelled jobs another round of runs."""
     draft = await door.admin.retry(await references(door, ids))
-    await run_draft(door, draft, len(set(ids)), dry_run)
+    await run_paced(door, draft, len(set(ids)), dry_run)
 
 
 @click.command()
@@ -51,7 +52,7 @@ async def delete(door: Door, ids: Sequence[str], dry_run: bool, yes: bool) -> No
     refs = await references(door, ids)
     if not dry_run:
         confirm(f"Delete {_jobs(len(refs))} for good?", yes)
-    await run_draft(door, await door.admin.delete(refs), len(refs), dry_run)
+    await run_paced(door, await door.admin.delete(refs), len(refs), dry_run)
 
 
 @click.command()
@@ -72,33 +73,6 @@ async def pause(door: Door, queue: str, task: str | None, dry_run: bool, yes: bo
 async def resume(door: Door, queue: str, task: str | None, dry_run: bool, yes: bool) -> None:
     """Take a pause back."""
     _say(await door.admin.resume(queue, task, dry_run=dry_run), strict=False)
-
-
-async def run_draft(door: Door, draft: Draft, wanted: int, dry_run: bool) -> None:
-    """Run a bulk operation to its end and say what it did; with `dry_run` forget it instead.
-
-    `wanted` is how many jobs were asked for; what has another state is told. Raises WrongState
-    when there is nothing to do.
-    """
-    if dry_run:
-        await door.admin.forget(draft)
-        say_dry(draft.verb, draft.total)
-        return
-    if not draft.total:
-        await door.admin.forget(draft)
-        raise WrongState(
-            f"none of the {_jobs(wanted)} can be changed by {draft.verb}: they are in another "
-            "state; `qdeck job ID` tells which"
-        )
-    operation: Operation = await door.admin.start(draft)
-    queue = operation.queue
-    while operation.state == "running":
-        operation = await door.admin.advance(operation.id, queue)
-    left = max(wanted, draft.total) - operation.ok
-    text = f"{draft.verb}: {_jobs(operation.ok)} changed"
-    click.echo(f"{text}, {left} left alone" if left else text)
-    if not operation.ok:
-        raise WrongState(f"no job was changed by {draft.verb}; they changed state meanwhile")
 
 
 def say_dry(verb: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The words about dead jobs: list, groups, retry, delete, export."""
+"""The words about dead jobs: list, groups, retry, patch, delete, export."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import IO, Any
 import click
 import msgspec
 
-from qdeck.admin import Draft, JobRef, Selection, Window
-from qdeck.cli.change import run_draft
+from qdeck.admin import Change, Draft, JobRef, Selection, Window
 from qdeck.cli.door import (
     Door,
     confirm,
@@ -23,12 +22,15 @@ from qdeck.cli.door import (
     write_options,
 )
 from qdeck.cli.look import QUEUE, show_jobs
+from qdeck.cli.ops import PATCHES, Pacing, changes_of, pace_options, run_paced
 from qdeck.cli.show import ago, job_object, number, print_json, print_table
 
 __all__ = ["dead"]
 
 GROUP = click.option("--group", metavar="FINGERPRINT", help="Only this error group.")
-WHERE = click.option("--where", "query", default="", help="Only jobs that match this query.")
+WHERE = click.option(
+    "--where", "--query", "query", default="", help="Only jobs that match this query."
+)
 ALL = click.option("--all", "everything", is_flag=True, help="All dead jobs (of --queue).")
 _STEP = 200
 Run = Callable[..., Any]
@@ -79,9 +81,23 @@ def chosen_options(function: Run) -> Run:
     return ids(QUEUE(GROUP(WHERE(ALL(command)))))
 
 
+def patch_options(function: Run) -> Run:
+    """Add `--set --unset --rename`, which a word gets as `changes`."""
+
+    @functools.wraps(function)
+    def command(
+        sets: tuple[str, ...], unsets: tuple[str, ...], renames: tuple[str, ...], **words: Any
+    ) -> Any:
+        return function(changes=changes_of(sets, unsets, renames), **words)
+
+    for decorate in PATCHES:
+        command = decorate(command)
+    return command
+
+
 @click.group()
 def dead() -> None:
-    """Look at, retry and delete dead jobs."""
+    """Look at, retry, patch and delete dead jobs."""
 
 
 @dead.command("list")
@@ -129,14 +145,44 @@ async def groups(door: Door, queue: str | None, limit: int, offset: int, as_json
 
 @dead.command()
 @chosen_options
+@patch_options
+@pace_options
 @write_options
 @with_door
-async def retry(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
-    """Give dead jobs another round of runs: by id, by --group, by --where, or --all."""
-    draft = await door.admin.retry(await choice.jobs(door))
+async def retry(
+    door: Door,
+    choice: Choice,
+    changes: Sequence[Change],
+    pacing: Pacing,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Give dead jobs another round of runs: by id, by --group, by --where, or --all; with --set,
+    --unset and --rename after a change to their payloads.
+    """
+    jobs = await choice.jobs(door)
+    admin = door.admin
+    draft = await (admin.patch(jobs, changes, retry=True) if changes else admin.retry(jobs))
     if draft.total > 1 and not dry_run:
         await _ask(door, draft, f"Retry {draft.total} dead jobs?", yes)
-    await run_draft(door, draft, choice.wanted, dry_run)
+    await run_paced(door, draft, choice.wanted, dry_run, pacing)
+
+
+@dead.command()
+@chosen_options
+@patch_options
+@write_options
+@with_door
+async def patch(
+    door: Door, choice: Choice, changes: Sequence[Change], dry_run: bool, yes: bool
+) -> None:
+    """Change the payloads of dead jobs, which stay dead: --set, --unset, --rename."""
+    if not changes:
+        raise click.UsageError("give at least one of --set, --unset and --rename")
+    draft = await door.admin.patch(await choice.jobs(door), changes)
+    if draft.total > 1 and not dry_run:
+        await _ask(door, draft, f"Patch {draft.total} dead jobs?", yes)
+    await run_paced(door, draft, choice.wanted, dry_run)
 
 
 @dead.command()
@@ -148,7 +194,7 @@ async def delete(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
     draft = await door.admin.delete(await choice.jobs(door))
     if draft.total and not dry_run:
         await _ask(door, draft, f"Delete {draft.total} dead jobs for good?", yes)
-    await run_draft(door, draft, choice.wanted, dry_run)
+    await run_paced(door, draft, choice.wanted, dry_run)
 
 
 @dead.command()

@@ -38,6 +38,7 @@ WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "edit": ("edit", "edit", "Give one job another payload."),
     "move": ("edit", "move", "Move waiting jobs to another queue."),
     "again": ("edit", "again", "Enqueue a new job like a known one."),
+    "ops": ("ops", "ops", "List, show and abort bulk operations."),
     "audit": ("record", "audit", "List what operators did."),
     "undo": ("record", "undo", "Take an act back."),
     "schedule": ("schedule", "schedule", "Look at and change schedules."),
