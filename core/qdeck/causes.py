@@ -133,7 +133,7 @@ def of_service(scene: Scene) -> Iterable[Cause]:
     alive = [worker for worker in scene.workers if worker.state != "lost"]
     start = f"start one: qdeck worker APP -q {name}"
     if not alive:
-        yield Cause("no worker", f"no worker runs; {jobs(scene.waiting)} wait in {name}", start)
+        yield Cause("no worker", f"no worker runs; {jobs(scene.waiting)} pending in {name}", start)
     elif not scene.named:
         served = some(sorted({queue for worker in alive for queue in worker.queues}))
         yield Cause(
@@ -186,15 +186,20 @@ def _of_pause(scene: Scene) -> Iterable[Cause]:
 
 def _of_held(scene: Scene) -> Iterable[Cause]:
     row = scene.row
-    if row.held:
-        tasks = some(scene.facts.paused) or "a task that was resumed"
+    if row.held and not scene.facts.paused:
+        yield Cause(
+            "key limit",
+            f"{jobs(row.held)} of {row.name} wait for a place of their key, or go back to it now",
+        )
+    elif row.held:
+        tasks = some(scene.facts.paused)
         verb = "is" if len(scene.facts.paused) <= 1 else "are"
         yield Cause(
             "held",
             f"{jobs(row.held)} of {row.name} are held because {tasks} {verb} paused"
             if row.held > 1
             else f"1 job of {row.name} is held because {tasks} {verb} paused",
-            f"qdeck resume {row.name} --task {scene.facts.paused[0]}" if scene.facts.paused else "",
+            f"qdeck resume {row.name} --task {scene.facts.paused[0]}",
         )
 
 
@@ -300,7 +305,7 @@ def _at_rest(scene: Scene) -> Cause:
     )
     return Cause(
         "moving",
-        f"nothing keeps {row.name} from running: {jobs(row.pending)} wait, {out:.0f}/min end",
+        f"nothing keeps {row.name} from running: {jobs(row.pending)} pending, {out:.0f}/min end",
     )
 
 

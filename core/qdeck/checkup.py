@@ -113,7 +113,7 @@ def _of_queue(
 ) -> Iterable[Finding]:
     pending, waiting = row.pending or 0, (row.pending or 0) - (row.held or 0)
     yield from _over(
-        "pending", pending, f"{jobs(pending)} wait in {row.name}", terms, row.name, True
+        "pending", pending, f"{jobs(pending)} pending in {row.name}", terms, row.name, True
     )
     if row.paused is not None:
         if terms["paused"] != "ok":
@@ -125,7 +125,7 @@ def _of_queue(
         yield from _over("age", row.oldest_pending_s, text, terms, row.name)
     claiming = any(w.state == "running" and row.name in w.queues for w in workers)
     if waiting > 0 and not claiming:
-        text = f"no worker serves {row.name}; {jobs(waiting)} wait"
+        text = f"no worker serves {row.name}; {jobs(waiting)} pending"
         yield Finding("critical", "unserved", text, row.name, waiting)
 
 

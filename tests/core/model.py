@@ -176,6 +176,7 @@ class Queue:
             job.attempt -= 1
         if s.kind == "f":
             self.totals["failed"] += 1
+            self.totals[f"error:{s.task} {s.type}"] += 1
         if s.kind in "cp":
             self._finish(job, "completed")
             self.totals["completed"] += 1
@@ -294,6 +295,7 @@ class Queue:
     def _reap(self, job: Job, retries: int) -> None:
         job.crashes += 1
         self.totals["crashed"] += 1
+        self.totals[f"error:{job.body.task} WorkerLost"] += 1
         left = job.body.max_retries if job.body.max_retries >= 0 else retries
         if job.cancel:
             self._finish(job, "cancelled")

@@ -82,6 +82,7 @@ async def test_a_paused_queue_names_who_paused_it(valkey: Server, prefix: str) -
 async def test_a_held_job_names_its_paused_task(valkey: Server, prefix: str) -> None:
     async with shop(valkey, prefix) as desk, serving(desk.deck, "q"):
         await desk.put(1)
+        await until(desk, "empty")
         await desk.operator.pause("q", "job")
         ids = await desk.put(3)
         found = await why(desk)
@@ -142,7 +143,7 @@ async def test_no_worker_at_all_is_told(valkey: Server, prefix: str) -> None:
     async with shop(valkey, prefix) as desk:
         ids = await desk.put(3)
         found = await why(desk)
-        assert (found.word, found.text) == ("no worker", "no worker runs; 3 jobs wait in q")
+        assert (found.word, found.text) == ("no worker", "no worker runs; 3 jobs pending in q")
         assert found.next_step == "start one: qdeck worker APP -q q"
         assert [cause.word for cause in (await why(desk, JobRef(ids[2], "q"))).causes] == [
             "no worker",

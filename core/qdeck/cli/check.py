@@ -17,6 +17,9 @@ from qdeck.options import CHECKS
 
 __all__ = ["check"]
 
+#: Runs of a task within the hour from which its failure share is compared.
+LEAST_RUNS = 5
+
 
 def thresholds(function: Any) -> Any:
     """Add a flag for each threshold; those that say nothing leave it to `[check]`."""
@@ -77,13 +80,26 @@ async def _look(door: Door, queue: str | None, terms: dict[str, Any]) -> list[Fi
     if queue is not None and not rows:
         return [Finding("unknown", "queues", f"there is no queue {queue}", queue)]
     groups = await asyncio.gather(*(door.admin.tasks(row.name) for row in rows))
+    past = await asyncio.gather(*(door.admin.history(row.name) for row in rows))
+    runs = {
+        (each.queue, times.task): sum(times.counts)
+        for each in past
+        for times in each.times
+        if times.kind == "run"
+    }
     schedules = await door.admin.schedules()
     late = [
         Late(each.name, each.late_s)
         for each in schedules
         if each.late_s is not None and queue in (None, each.queue)
     ]
-    tasks = [task for group in groups for task in group]
+    # Few runs say nothing about a task.
+    tasks = [
+        task
+        for group in groups
+        for task in group
+        if runs.get((task.queue, task.task), 0) >= LEAST_RUNS
+    ]
     return examine(replace(snapshot, queues=rows), workers, tasks, late, terms)
 
 
