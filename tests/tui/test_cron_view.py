@@ -482,7 +482,7 @@ async def test_hostile_schedules_keep_the_layout_of_every_sheet(size: tuple[int,
         await desk.press("5")
         await desk.until("漢字")
         for keys, seen in (
-            ("e", "At 02:00"), ("t", "now, once?"), ("D", "Remove"), ("p", "off until: "),
+            ("e", "At 02:00"), ("t", "now, once?"), ("D", "Remove"), ("p", "off until:"),
         ):  # fmt: skip
             await desk.press(keys)
             await desk.until(seen)
