@@ -65,7 +65,7 @@ class Explainer:
         causes = [
             cause
             for cause in of_queue(scene)
-            if cause.word not in ("held", "unknown task", "empty", "moving")
+            if cause.word not in ("held", "key limit", "unknown task", "empty", "moving")
         ]
         held = await why_held(self._reader, ref, row.task, links) if links and links.key else None
         if row.held:

@@ -120,7 +120,7 @@ def _of_queue(queue: QueueRow, facts: Facts, now: datetime) -> Iterable[Cause]:
                 now - timedelta(seconds=age - OLD_S),
                 age,
             )
-    if queue.held and queue.paused is None:
+    if queue.held and facts.paused and queue.paused is None:
         tasks = some(facts.paused)
         yield Cause("WATCH", f"{queue.name}: {jobs(queue.held)} held, {tasks} paused", None, 0.0)
 

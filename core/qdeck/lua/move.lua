@@ -292,7 +292,7 @@ for i = 1, #ids do
     call('ZREM', KEYS[13], id)
     if from then call('ZREM', from, id) end
     call('UNLINK', tag .. 'j:' .. id, key, tag .. 'res:' .. id, tag .. 'err:' .. id,
-      tag .. 'at:' .. id, tag .. 'log:' .. id)
+      tag .. 'at:' .. id, tag .. 'log:' .. id, tag .. 'done:' .. id)
   end
   if from and (to and to ~= from or outcome == 'deleted') then
     if from ~= ready and state == 'pending' then held_change = held_change - 1 end

@@ -27,13 +27,18 @@ for i = 1, sets do
     call('UNLINK', from)
   else
     local ids = deleted < max and call('ZRANGE', from, 0, max - deleted - 1) or {}
-    local gone = {}
+    local gone, bodies = {}, {}
     for j = 1, #ids do
-      if bytes >= 4194304 then break end
-      local id = ids[j]
-      local packed = call('MGET', tag .. 'j:' .. id)[1]
-      bytes = bytes + #(packed or '')
-      local readable, record = pcall(cmsgpack.unpack, packed or '')
+      -- Bodies are read in small steps, since one may hold 1 MiB.
+      if j % 25 == 1 then
+        if bytes >= 4194304 then break end
+        local names = {}
+        for at = j, math.min(j + 24, #ids) do names[#names + 1] = tag .. 'j:' .. ids[at] end
+        bodies = call('MGET', unpack(names))
+      end
+      local id, packed = ids[j], bodies[(j - 1) % 25 + 1] or ''
+      bytes = bytes + #packed
+      local readable, record = pcall(cmsgpack.unpack, packed)
       local body = readable and type(record) == 'table' and record[3]
       local digest = type(body) == 'table' and type(body[10]) == 'string' and body[10] or ''
       local unique = tag .. 'unique:' .. digest
@@ -42,7 +47,7 @@ for i = 1, sets do
       own = known and tonumber(own or 0) or 0
       if own > 0 and own < 1e15 then freed = freed + own end
       call('UNLINK', tag .. 'j:' .. id, tag .. 'r:' .. id, tag .. 'res:' .. id, tag .. 'err:' .. id,
-        tag .. 'at:' .. id, tag .. 'log:' .. id)
+        tag .. 'at:' .. id, tag .. 'log:' .. id, tag .. 'done:' .. id)
       gone[#gone + 1] = id
     end
     if #gone > 0 then

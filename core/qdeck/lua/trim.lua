@@ -42,7 +42,7 @@ for i = 1, 3 do
     local field = words[i] .. ':' .. (run[4] or string.match(run[1] or '', '^%S+ %S+ %S+ %S+ %S+ (%S+)') or '?')
     moves[field] = (moves[field] or 0) - 1
     call('UNLINK', tag .. 'j:' .. id, key, tag .. 'res:' .. id, tag .. 'err:' .. id,
-      tag .. 'at:' .. id, tag .. 'log:' .. id)
+      tag .. 'at:' .. id, tag .. 'log:' .. id, tag .. 'done:' .. id)
   end
   if #ids > 0 then
     call('ZREM', set, unpack(ids))
