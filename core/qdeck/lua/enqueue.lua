@@ -42,7 +42,7 @@ local function decode(packed)
 end
 
 local meta = call('HMGET', KEYS[5], 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'held', 'copies')
+  'paused_tasks', 'held', 'copies', 'seq')
 local paused_tasks = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused_tasks[task] = true end
 
@@ -71,7 +71,8 @@ local actor = ARGV[last + 1]
 local jobs = {}
 for i = 3, last, 2 do jobs[#jobs + 1] = tag .. 'j:' .. ARGV[i] end
 local some_known = call('EXISTS', unpack(jobs)) > 0
-local answers, fresh, holders, seen, kept = { now }, {}, {}, {}, {}
+local answers, fresh, holders, seen, kept, late = { now }, {}, {}, {}, {}, false
+local counts, tasks, indexes = {}, {}, {}
 for i = 3, last, 2 do
   local id, packed = ARGV[i], ARGV[i + 1]
   local body, answer = decode(packed), nil
@@ -89,6 +90,12 @@ for i = 3, last, 2 do
     if waits then due = 90000000000000 end
     local held = paused_tasks[body[1]] and tag .. 'held:' .. body[1]
     answer = due > now and 's' or 'p'
+    late = late or answer == 's'
+    if not counts[body[1]] then
+      counts[body[1]], tasks[#tasks + 1] = 0, body[1]
+      indexes[#tasks] = 'index:' .. body[1]
+    end
+    counts[body[1]] = counts[body[1]] + 1
     if held and not kept[held] then
       local found = call('TYPE', held).ok
       if found ~= 'none' and found ~= 'zset' then
@@ -109,23 +116,22 @@ if max_size > 0 then
   end
 end
 
--- A key of a wrong type refuses to be read, here or above, before anything is written.
-for _, key in ipairs({ KEYS[6], KEYS[7], minute_key, hour_key }) do call('HLEN', key) end
-call('ZCARD', KEYS[8])
-call('XLEN', KEYS[9])
-local running = call('ZCARD', KEYS[4])
-local first = bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2])
-local waiting = call('ZCARD', KEYS[1])
-local seq = call('HINCRBY', KEYS[5], 'seq', #fresh) - #fresh
-local counts, moves, records, ready, scheduled = {}, {}, {}, {}, {}
+-- A key of a wrong type refuses to be read, here or above, before anything is written; the marker
+-- comes first, and refuses to be written. What this call has no use for is not looked at.
+indexes = call('HMGET', KEYS[7], unpack(indexes))
+local first_of_minute = call('HLEN', minute_key) == 0
+for _, key in ipairs({ KEYS[6], hour_key }) do call('HLEN', key) end
+if actor and actor ~= '' then call('XLEN', KEYS[9]) end
+local first = late and bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]) or nil
+local waiting, seq = call('ZCARD', KEYS[1]), bounded(meta[9], 0)
+local moves, records, ready, scheduled = {}, {}, {}, {}
 local held_count, sooner = 0, false
 for i = 1, #fresh do
   local id, packed, body, due, answer, held = unpack(fresh[i])
-  local task, field = body[1], (answer == 's' and 'scheduled:' or 'pending:') .. body[1]
+  local field = (answer == 's' and 'scheduled:' or 'pending:') .. body[1]
   records[#records + 1] = tag .. 'j:' .. id
   records[#records + 1] = '\147' .. cmsgpack.pack(now, due > now and due or 0) .. packed
   moves[field] = (moves[field] or 0) + 1
-  counts[task] = (counts[task] or 0) + 1
   local target, score = scheduled, due
   if answer == 's' then
     if due < math.min(first or 90000000000000, 90000000000000) then sooner = true end
@@ -141,7 +147,7 @@ local pending = waiting + #ready / 2
 -- The marker stands if a job could be started now (score 0), or until a worker looked where
 -- something is due earlier than workers know (score 1).
 local open, rate = not meta[1] and pending > 0, bounded(meta[3], 0)
-if open and meta[2] then open = running < bounded(meta[2], 0) end
+if open and meta[2] then open = call('ZCARD', KEYS[4]) < bounded(meta[2], 0) end
 if open and rate > 0 then
   local gone = math.max(now - bounded(meta[5], now), 0)
   open = bounded(meta[4], 1) + gone * rate / 1000 >= 1
@@ -152,21 +158,23 @@ if sooner then
 elseif open then
   call('ZADD', KEYS[8], 'NX', 0, '1')
 end
-for task, by in pairs(counts) do
-  local index = bounded(call('HGET', KEYS[7], 'index:' .. task))
+call('HSET', KEYS[5], 'seq', string.format('%.0f', bounded(meta[9], 0) + #fresh))
+for i = 1, #tasks do
+  local task, index = tasks[i], bounded(indexes[i])
   if not index then
     index = call('HINCRBY', KEYS[5], 'known_tasks', 1)
     call('HSET', KEYS[7], 'index:' .. task, index)
   end
   local field = 'in:' .. (index > 40 and 'other' or task)
-  call('HINCRBY', minute_key, field, by)
-  call('HINCRBY', hour_key, field, by)
+  call('HINCRBY', minute_key, field, counts[task])
+  call('HINCRBY', hour_key, field, counts[task])
 end
-if call('HINCRBY', minute_key, 'in', #fresh) == #fresh then
-  call('EXPIRE', minute_key, 10800)
-  call('EXPIRE', hour_key, 172800)
-end
+call('HINCRBY', minute_key, 'in', #fresh)
 call('HINCRBY', hour_key, 'in', #fresh)
+if first_of_minute then
+  call('EXPIRE', minute_key, 10800)
+  call('EXPIRE', hour_key, 3456000)
+end
 call('HINCRBY', KEYS[6], 'enqueued', #fresh)
 for field, by in pairs(moves) do call('HINCRBY', KEYS[7], field, by) end
 if held_count > 0 then call('HINCRBY', KEYS[5], 'held', held_count) end
