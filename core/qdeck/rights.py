@@ -71,10 +71,9 @@ def _job(verb: Action, job: JobRow) -> Permission:
 
 def _worker(worker: WorkerRow) -> dict[Action, Permission]:
     if worker.state == "lost":
-        return dict.fromkeys(
-            ("quiet", "unquiet", "stop"),
-            Permission(False, "it was not heard of for two leases; it reads no commands"),
-        )
+        deaf = Permission(False, "it was not heard of for two leases; it reads no commands")
+        held = _YES if worker.holds else Permission(False, "it held no job when it was lost")
+        return {"quiet": deaf, "unquiet": deaf, "stop": deaf, "recover": held}
     stopping, quiet = worker.state == "stopping", worker.state == "quiet"
     leaving = "it is stopping already" if stopping else ""
     return {
@@ -83,4 +82,5 @@ def _worker(worker: WorkerRow) -> dict[Action, Permission]:
         ),
         "unquiet": Permission(quiet, leaving or ("" if quiet else "it is not quiet")),
         "stop": Permission(not stopping, leaving),
+        "recover": Permission(False, "it is alive; only what a lost worker held is recovered"),
     }

@@ -137,6 +137,13 @@ def test_a_workers_state_decides_what_it_can_be_asked(
     assert all(each.reason for each in found.values() if not each.allowed)
 
 
+def test_only_what_a_lost_worker_held_can_be_recovered() -> None:
+    lost = WorkerRow("w1", state="lost", holds=(JobRef("1", "q"),))
+    assert permissions(lost, False)["recover"].allowed
+    assert not permissions(WorkerRow("w1", state="lost"), False)["recover"].allowed
+    assert not permissions(WorkerRow("w1", holds=lost.holds), False)["recover"].allowed
+
+
 def test_rows_say_why_not() -> None:
     asked = JobRow(JobRef("1", "q"), "job", "running", cancel_requested=True)
     assert permissions(asked, False)["cancel"].reason == "it was asked to stop already"

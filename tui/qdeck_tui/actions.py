@@ -23,6 +23,7 @@ from qdeck.admin import (
     Page,
     QueueRow,
     Selection,
+    Skipped,
     Target,
     TaskRow,
     Window,
@@ -150,14 +151,21 @@ async def _jobs(admin: Admin, subject: Subject, verb: Action) -> Result:
 
 async def _worker(admin: Admin, subject: Subject, verb: Action) -> Outcome:
     texts, changed = [], 0
+    skipped: list[Skipped] = []
     for target in subject.targets:
         if not isinstance(target, WorkerRow):
             continue
-        call = {"quiet": admin.quiet, "unquiet": admin.unquiet, "stop": admin.stop}[verb]
+        call = {
+            "quiet": admin.quiet,
+            "unquiet": admin.unquiet,
+            "stop": admin.stop,
+            "recover": admin.recover,
+        }[verb]
         outcome = await call(target.id)
         texts.append(outcome.text)
         changed += outcome.changed
-    return Outcome("; ".join(texts), changed)
+        skipped += outcome.skipped
+    return Outcome("; ".join(texts), changed, tuple(skipped))
 
 
 ROWS: tuple[Row, ...] = (
@@ -218,6 +226,8 @@ ROWS: tuple[Row, ...] = (
         ("unquiet", "quiet"), (WorkerRow,), "", _worker),
     Row("stop", ("X",), "stop", "stop the worker within its grace", "acts", 22, "",
         ("stop",), (WorkerRow,), "Stop {what}", _worker),
+    Row("recover", ("r",), "recover", "give back the jobs that a lost worker held", "acts", 18,
+        "recover", ("recover",), (WorkerRow,), "Give back the jobs of {what}", _worker),
     Row("start_worker", ("n",), "new worker", "start a local worker", "acts", 15, "start worker"),
     # schedules
     Row("edit_schedule", ("e",), "edit", "edit the schedule; shows its next runs",
@@ -292,6 +302,8 @@ def remap(rows: Sequence[Row], keys: Mapping[str, str]) -> tuple[tuple[Row, ...]
 # Rows that share a key on purpose: they are never at hand on one screen.
 _APART = (
     {"retry", "run_now"},
+    {"retry", "recover"},
+    {"run_now", "recover"},
     {"filter", "find"},
     {"start_worker", "find_next"},
     {"start_worker", "new_schedule"},

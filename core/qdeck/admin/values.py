@@ -48,6 +48,7 @@ Action = Literal[
     "quiet",
     "unquiet",
     "stop",
+    "recover",
 ]
 ACTIONS: tuple[Action, ...] = (
     "pause",
@@ -65,6 +66,7 @@ ACTIONS: tuple[Action, ...] = (
     "quiet",
     "unquiet",
     "stop",
+    "recover",
 )
 
 
