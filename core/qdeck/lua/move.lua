@@ -110,15 +110,9 @@ local function leave_group(id, fingerprint)
   end
 end
 
--- The group goes with its last member; what it said of itself is in each member's error.
 local function join_group(id, task, fingerprint, kind, message, at)
   local group = tag .. 'errors:' .. fingerprint
-  local fine, found = pcall(cmsgpack.unpack, call('HGET', KEYS[8], fingerprint) or '')
-  if not fine or type(found) ~= 'table' or type(found[1]) ~= 'number' then
-    found = { 0, task, kind, message, at, at, id }
-  end
-  found[1] = found[1] + 1
-  call('HSET', KEYS[8], fingerprint, cmsgpack.pack(found))
+  call('HSETNX', KEYS[8], fingerprint, cmsgpack.pack({ task, kind, message, at }))
   clear_unless(group, 'zset')
   call('ZADD', group, at, id)
 end
