@@ -20,7 +20,7 @@ __all__ = ["KEPT_MS", "STEP", "Act", "Entry", "Restored", "read_entry"]
 #: Milliseconds for which a cleared job can be restored and most acts can be taken back.
 KEPT_MS: Final = 86_400_000
 #: Jobs that one step of restoring or sweeping handles.
-STEP: Final = 200
+STEP: Final = 100
 _DEPART: Final = "ready scheduled retrying lease meta tasks moving audit wake logs"
 _COPY: Final = "tasks meta wake cleared audit errors"
 

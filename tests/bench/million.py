@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import qdeck
+from qdeck import ledger, steps
 from qdeck import queue as verbs
-from qdeck import steps
 from qdeck.admin import JobRef, StateName, Window
 from qdeck.record import Settle
 
@@ -178,6 +178,47 @@ class Million:
         await self.time(state, "settle 100 and claim 100", self.work_wide)
         await self.time(state, "settle 200 and claim 200 (a turn's most)", self.work_widest)
         await self.time(state, "tend, nothing due", self.tend)
+        await self.time(state, "edit one payload in the middle", self.edit)
+        await self.time(state, "move one to another queue", self.depart)
+        await self.time(state, "clear all, restore all", self.clear)
+        await self.time(state, "restore a step before 1,000 newer", self.restore_step)
+        await self.time("cleared", "sweep a step", self.sweep)
+
+    async def edit(self, number: int) -> None:
+        """Replace the payload of one job."""
+        (job_id,) = await self.middle_ids(self.keys.ready, number, 1)
+        payload = f'{{"i":{number},"pad":"edited"}}'
+        await self.admin.edit_payload(JobRef(job_id, "default"), payload)
+
+    async def depart(self, number: int) -> None:
+        """Move one job to another queue."""
+        (job_id,) = await self.middle_ids(self.keys.ready, number, 1)
+        await self.admin.move_queue([JobRef(job_id, "default")], "elsewhere")
+
+    async def clear(self, _: int) -> None:
+        """Take all jobs out and bring them back."""
+        outcome = await self.admin.clear("default")
+        await self.admin.undo(outcome.entry)
+
+    async def restore_step(self, number: int) -> None:
+        """Bring the first jobs of a copy back, where more stand in their way than one call merges.
+
+        The first call makes it so.
+        """
+        if number == 0:
+            await self.admin.clear("default")
+            for _ in range(2):
+                await self.enqueue(0)
+        (copy,) = await self.admin.cleared()
+        act = ledger.Act("bench", "jobs")
+        await self.deck.execute(ledger.restore(self.keys, self.keys.ready, copy.id, act))
+
+    async def sweep(self, number: int) -> None:
+        """Delete the first jobs of a copy whose time is over."""
+        if number == 0:
+            (copy,) = await self.admin.cleared()
+            await self.deck.call("ZADD", self.keys.cleared, 1, copy.id)
+        await self.deck.execute(ledger.sweep(self.keys))
 
     async def completed(self) -> None:
         """Complete all jobs, and measure."""

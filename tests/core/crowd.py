@@ -9,8 +9,8 @@ import msgspec
 from tests.core.clocked import START, Bench
 from tests.servers import settings_for
 
+from qdeck import ledger, steps
 from qdeck import queue as verbs
-from qdeck import steps
 from qdeck.keys import queue_keys
 from qdeck.record import Body, Settle, encode_body
 from qdeck.scripts import Command
@@ -107,6 +107,17 @@ class Crowd:
         lines = [20, 0, "line" * 10] * 100
         part = msgspec.msgpack.encode([self.ids("runs", 900)[600], 1, lines])
         yield "log 100 lines", verbs.append_logs(k, [part])
+        act = ledger.Act("eve", "jobs")
+        yield "depart 200", ledger.depart(k, "other", self.ids("later", 600)[400:], act)
+        for state, key in (("completed", k.completed), ("dead", k.dead), ("pending", k.ready)):
+            yield f"clear {state}", ledger.clear(k, key, state, f"copy-{state}", act)
+        for state, key in (("completed", k.completed), ("dead", k.dead)):
+            yield f"restore {state}", ledger.restore(k, key, f"copy-{state}", act)
+        more = [part for n in range(500) for part in (f"more-{n:021d}", body)]
+        self.bench.run(verbs.enqueue(k, 10**9, more))
+        yield "restore a step", ledger.restore(k, k.ready, "copy-pending", act)
+        self.client.zadd(k.cleared, {"copy-pending": 1})
+        yield "sweep a step", ledger.sweep(k)
 
     def work(self, want: int, settles: list[Settle] | None = None) -> Command:
         """Return a claim with the next counter."""

@@ -194,8 +194,8 @@ async def test_a_restore_that_stopped_half_way_is_carried_on(valkey: Server, pre
         copy, keys = await copy_of(desk), desk.deck.keys("q")
         command = ledger.restore(keys, keys.ready, copy, ledger.Act("bob"))
         step = ledger.read_restored(await desk.deck.execute(command))
-        assert (step.moved, step.left, step.entry) == (200, 100, "")
-        assert await ids(desk) == before[:200] + later
+        assert (step.moved, step.left, step.entry) == (100, 200, "")
+        assert await ids(desk) == before[:100] + later
         await desk.operator.restore(copy)
         assert await ids(desk) == before + later
         assert await counts(desk) == {"pending:job": 550}
@@ -248,8 +248,8 @@ async def test_what_was_cleared_is_gone_once_its_time_is_over(valkey: Server, pr
         copy = await copy_of(desk)
         assert await desk.deck.execute(ledger.sweep(keys)) == [0, 0]
         await desk.call("ZADD", keys.cleared, 1, copy)
-        swept = [await desk.deck.execute(ledger.sweep(keys)) for _ in range(4)]
-        assert swept == [[200, 0], [200, 0], [51, 1], [0, 0]]
+        swept = [await desk.deck.execute(ledger.sweep(keys)) for _ in range(6)]
+        assert swept == [[100, 0]] * 4 + [[51, 1], [0, 0]]
         left = set(await desk.call("KEYS", f"{{{prefix}:q}}*")) - before
         names = {key.decode().partition("}:")[2].partition(":")[0] for key in left}
         assert names <= {"meta", "tasks", "totals", "audit", "m", "h"}

@@ -11,8 +11,8 @@ import pytest
 from tests.core.yard import FINE, LAST, LEASE, Yard, commands, dump
 from tests.servers import Server, settings_for
 
+from qdeck import ledger, steps
 from qdeck import queue as verbs
-from qdeck import steps
 from qdeck.errors import SettingsError
 from qdeck.keys import queue_keys
 from qdeck.record import Body, encode_body
@@ -140,6 +140,26 @@ def claimed_again(yard: Yard) -> None:
     assert (found[0], found[-1]) == (FINE, LAST)
 
 
+def brought_back(state: str, key: str, yard: Yard) -> None:
+    """Clear a state and restore it."""
+    source, act = getattr(yard.keys, key), ledger.Act("eve")
+    yard.run(ledger.clear(yard.keys, source, state, "copy", act))
+    assert yard.run(ledger.restore(yard.keys, source, "copy", act))[1] == 0
+
+
+def swept(yard: Yard) -> None:
+    """Clear what is pending and let its time be over."""
+    yard.run(ledger.clear(yard.keys, yard.keys.ready, "pending", "copy", ledger.Act("eve")))
+    yard.client.zadd(yard.keys.cleared, {"copy": 1})
+    while yard.run(ledger.sweep(yard.keys)) != [0, 0]:
+        pass
+
+
+def departed(yard: Yard) -> None:
+    """Take all out for another queue; what cannot be read stays."""
+    yard.run(ledger.depart(yard.keys, "other", yard.ids, ledger.Act("eve")))
+
+
 ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
     "claim": ("pending", lambda yard: yard.work(400), "lease"),
     "park": ("pending", parked, "held:mail"),
@@ -174,6 +194,11 @@ ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
     "trim dead": ("dead", trimmed, ""),
     "trim cancelled": ("cancelled", trimmed, ""),
     "trim logs": ("completed", trimmed_logs, "completed"),
+    "clear and restore": ("pending", partial(brought_back, "pending", "ready"), "ready"),
+    "clear and restore dead": ("dead", partial(brought_back, "dead", "dead"), "dead"),
+    "sweep": ("pending", swept, ""),
+    "depart": ("pending", departed, ""),
+    "depart held": ("held", departed, ""),
     "enqueue again": ("pending", lambda yard: yard.enqueue(), "ready"),
 }
 

@@ -78,20 +78,22 @@ else
       and call('ZRANGE', set.from, 0, max - moved - 1, 'WITHSCORES') or {}
     local task = string.match(set.name, '^held:(.*)$')
     if task and #list > 0 and not known[task] then unpark[#unpark + 1] = task end
-    local members, ids, bytes = {}, {}, 0
+    local members, ids, bytes, bodies, back = {}, {}, 0, {}, {}
     for j = 1, #list, 2 do
-      if bytes >= 4194304 then break end
-      local id = list[j]
-      local packed = call('MGET', tag .. 'j:' .. id)[1]
-      bytes = bytes + #(packed or '')
-      local fine, record = pcall(cmsgpack.unpack, packed or '')
+      -- Bodies are read in small steps, since one may hold 1 MiB.
+      local place = (j - 1) / 2 % 25
+      if place == 0 then
+        if bytes >= 4194304 then break end
+        local names = {}
+        for at = j, math.min(j + 48, #list), 2 do names[#names + 1] = tag .. 'j:' .. list[at] end
+        bodies = call('MGET', unpack(names))
+      end
+      local id, packed = list[j], bodies[place + 1] or ''
+      bytes = bytes + #packed
+      local fine, record = pcall(cmsgpack.unpack, packed)
       local body = fine and type(record) == 'table' and record[3]
       local own = type(body) == 'table' and type(body[1]) == 'string' and body[1] or '?'
-      local counted = state .. ':' .. own
-      if (tonumber(fields['count:' .. counted]) or 0) > 0 then
-        fields['count:' .. counted] = call('HINCRBY', trash, 'count:' .. counted, -1)
-        call('HINCRBY', KEYS[4], counted, 1)
-      end
+      back[state .. ':' .. own] = (back[state .. ':' .. own] or 0) + 1
       local fp = state == 'dead' and pcall(call, 'HLEN', tag .. 'r:' .. id)
         and call('HGET', tag .. 'r:' .. id, 'fp')
       local group = fp and tag .. 'errors:' .. fp
@@ -102,6 +104,13 @@ else
         if kept then call('HSETNX', KEYS[9], fp, kept) end
       end
       members[#members + 1], members[#members + 2], ids[#ids + 1] = list[j + 1], id, id
+    end
+    for counted, by in pairs(back) do
+      by = math.min(by, tonumber(fields['count:' .. counted]) or 0)
+      if by > 0 then
+        fields['count:' .. counted] = call('HINCRBY', trash, 'count:' .. counted, -by)
+        call('HINCRBY', KEYS[4], counted, by)
+      end
     end
     if #ids > 0 then
       if set.to ~= KEYS[3] then held = held + #ids end
