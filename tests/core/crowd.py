@@ -13,6 +13,7 @@ from qdeck import ledger, steps
 from qdeck import queue as verbs
 from qdeck.keys import queue_keys
 from qdeck.record import Body, Settle, encode_body
+from qdeck.schedule import Step, store, tick
 from qdeck.scripts import Command
 
 __all__ = ["Crowd"]
@@ -94,6 +95,11 @@ class Crowd:
         yield "park", self.work(1)
         yield "resume a task", verbs.pause(k, False, "eve", "mail")
         yield "unpark and tend", verbs.tend(k, 15.0, 3)
+        self.bench.run(store(k, "nightly", None, "{}", next_slot=START))
+        slots = [(START + n, f"slot-{n}", body) for n in range(50)]
+        step = Step(tuple(slot for slot, _, _ in slots), START + 10**9)
+        yield "tick 50", tick(k, "nightly", 1, START, step, slots)
+        yield "schedule", store(k, "nightly", 1, "{}", next_slot=START + 10**9)
         yield "limit", verbs.limit(k, 5, 1.0)
         for verb, kind in (("cancel", "ready"), ("run_now", "later"), ("retry", "dead")):
             yield f"{verb} 200", verbs.move(k, verb, "eve", self.ids(kind, 200))

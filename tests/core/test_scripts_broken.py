@@ -16,6 +16,7 @@ from qdeck import queue as verbs
 from qdeck.errors import SettingsError
 from qdeck.keys import queue_keys
 from qdeck.record import Body, encode_body
+from qdeck.schedule import Step, read_tick, store, tick
 
 
 def shapes() -> dict[str, bytes]:
@@ -96,6 +97,16 @@ def tended(yard: Yard) -> None:
     """Let a worker look after the queue, as often as it says at once."""
     for _ in range(3):
         yard.run(verbs.tend(yard.keys, LEASE, 1))
+
+
+def fired_again(yard: Yard) -> None:
+    """Fire slots of a schedule whose jobs are there already, but for what is broken."""
+    yard.run(store(yard.keys, "nightly", None, "{}", next_slot=1))
+    jobs = [
+        (0, job_id, encode_body(Body("mail", "{}", unique=f"u-{job_id}"))) for job_id in yard.ids
+    ]
+    told = read_tick(yard.run(tick(yard.keys, "nightly", 1, None, Step((), 0), jobs)))
+    assert (told.word, told.slots[0], told.slots[-1]) == ("fired", "=", "=")
 
 
 def resumed(yard: Yard) -> None:
@@ -199,6 +210,7 @@ ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
     "sweep": ("pending", swept, ""),
     "depart": ("pending", departed, ""),
     "depart held": ("held", departed, ""),
+    "fire again": ("pending", fired_again, "ready"),
     "enqueue again": ("pending", lambda yard: yard.enqueue(), "ready"),
 }
 

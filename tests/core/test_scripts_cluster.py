@@ -16,6 +16,7 @@ from qdeck.connection import Connector
 from qdeck.keys import queue_keys, shared_keys
 from qdeck.ledger import Act
 from qdeck.record import Body, Settle, encode_body
+from qdeck.schedule import Note, Step, store, tick
 from qdeck.scripts import Command, run, run_sync
 
 
@@ -63,6 +64,17 @@ async def one_life(connector: Connector, prefix: str, queue: str) -> list[Any]:
         verbs.trim(keys, settings_for("redis://127.0.0.1")),
     ):
         answers.append(await send(command))
+    body = encode_body(Body("mail", "{}"))
+    for command in (
+        store(keys, "nightly", None, "{}", next_slot=1, note=Note("eve", "add", "ok")),
+        store(keys, "nightly", 1, ""),
+        store(keys, "nightly", None, "{}", next_slot=1),
+    ):
+        answers.append(await send(command))
+    ticks = [tick(keys, "nightly", 1, 1, Step((1,), 2), [(1, "slot", body)]) for _ in range(2)]
+    answers += [(await send(command))[1:] for command in ticks]
+    assert answers[-2:] == [[b"fired", b"p"], [b"moved"]]
+    answers.append(await send(verbs.move(keys, "delete", "eve", ["slot"])))
     for command in (
         verbs.pause(keys, True, "eve", "mail"),
         verbs.pause(keys, False, "eve", "mail"),

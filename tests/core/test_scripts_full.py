@@ -20,6 +20,7 @@ from qdeck.binary import find_binary
 from qdeck.errors import ServerFull
 from qdeck.keys import queue_keys
 from qdeck.record import Body, Settle, encode_body
+from qdeck.schedule import Step, read_tick, store, tick
 from qdeck.scripts import Command, run_sync
 
 BINARIES = {str(find_binary())} | {found for found in [shutil.which("redis-server")] if found}
@@ -161,6 +162,25 @@ def test_pausing_limits_and_trimming_work_when_memory_is_full(desk: Desk) -> Non
     assert desk.run(verbs.pause(desk.keys, True, "eve"))[0] == 1
     assert desk.run(verbs.pause(desk.keys, False, "eve"))[0] == 1
     assert desk.run(verbs.limit(desk.keys, 3, 5.0))[0] == 1
+
+
+def test_a_slot_is_refused_whole_when_memory_is_full_and_can_wait_or_be_given_up(
+    server: Server,
+) -> None:
+    client = server.client()
+    desk = Desk(client)
+    desk.run(store(desk.keys, "nightly", None, "{}", next_slot=1))
+    desk.fill()
+    before = {key: client.dump(key) for key in client.keys("*")}
+    body = encode_body(Body("mail", "{}"))
+    with pytest.raises(OutOfMemoryError):
+        desk.run(tick(desk.keys, "nightly", 1, 1, Step((1,), 2), [(1, "slot", body)]))
+    assert {key: client.dump(key) for key in client.keys("*")} == before
+    waits = tick(desk.keys, "nightly", 1, 1, Step((), 0), (), wait=5000)
+    assert read_tick(desk.run(waits)).word == "fired"
+    assert desk.run(store(desk.keys, "nightly", 1, "{}", enabled=False)) == 2
+    assert desk.run(store(desk.keys, "nightly", 2, "")) == 0
+    client.close()
 
 
 def test_everything_goes_on_once_there_is_memory_again(desk: Desk) -> None:
