@@ -247,9 +247,7 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
         if self.read_only:
             raise Denied(f"{name}: the server is read-only")
 
-    async def pause(
-        self, queue: str, task: str | None = None, *, dry_run: bool = False
-    ) -> Outcome:
+    async def pause(self, queue: str, task: str | None = None, *, dry_run: bool = False) -> Outcome:
         """Refuse."""
         raise Denied("pause is unknown here")
 
@@ -262,18 +260,24 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
     async def quiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Mark a worker quiet."""
         await self._write("quiet")
+        if dry_run:
+            return Outcome(f"would quiet {worker}")
         self.crew[worker] = replace(self.crew[worker], state="quiet")
         return Outcome(f"{worker} is quiet", 1)
 
     async def unquiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Mark a worker running."""
         await self._write("unquiet")
+        if dry_run:
+            return Outcome(f"would unquiet {worker}")
         self.crew[worker] = replace(self.crew[worker], state="running")
         return Outcome(f"{worker} claims again", 1)
 
     async def stop(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Mark a worker stopping."""
         await self._write("stop")
+        if dry_run:
+            return Outcome(f"would stop {worker}")
         self.crew[worker] = replace(self.crew[worker], state="stopping")
         return Outcome(f"{worker} was asked to stop", 1)
 

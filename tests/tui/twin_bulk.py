@@ -67,7 +67,11 @@ class TwinBulk:
         return self.started[operation_id]
 
     def _move(
-        self, refs: Sequence[JobRef], states: tuple[StateName, ...], to: StateName
+        self,
+        refs: Sequence[JobRef],
+        states: tuple[StateName, ...],
+        to: StateName,
+        dry_run: bool,
     ) -> Outcome:
         moved, left = 0, []
         for ref in refs:
@@ -75,9 +79,11 @@ class TwinBulk:
             if row is None or row.state not in states:
                 left.append(Skipped(ref, "it is in another state"))
             else:
-                self.records[ref.id] = replace(row, state=to, error="")
                 moved += 1
-        return Outcome(f"{moved} now {to}", moved, tuple(left))
+                if not dry_run:
+                    self.records[ref.id] = replace(row, state=to, error="")
+        said = "would be" if dry_run else "now"
+        return Outcome(f"{moved} {said} {to}", moved, tuple(left))
 
     @overload
     async def cancel(self, what: Selection, *, dry_run: bool = False) -> Draft: ...
@@ -88,7 +94,8 @@ class TwinBulk:
         await self._write("cancel")
         if isinstance(what, Selection):
             raise Denied("cancelling jobs by description is unknown here")
-        return self._move(what, ("pending", "running", "scheduled", "retrying"), "cancelled")
+        states: tuple[StateName, ...] = ("pending", "running", "scheduled", "retrying")
+        return self._move(what, states, "cancelled", dry_run)
 
     @overload
     async def run_now(self, what: Selection, *, dry_run: bool = False) -> Draft: ...
@@ -99,7 +106,7 @@ class TwinBulk:
         await self._write("run_now")
         if isinstance(what, Selection):
             raise Denied("running jobs now by description is unknown here")
-        return self._move(what, ("scheduled", "retrying"), "pending")
+        return self._move(what, ("scheduled", "retrying"), "pending", dry_run)
 
     def _freeze(self, verb: Action, what: What) -> tuple[Draft, list[str]]:
         if isinstance(what, Selection):
@@ -191,7 +198,9 @@ class TwinBulk:
     async def advance(self, operation_id: str, queue: str) -> Operation:
         """Handle up to 500 ids."""
         await self._write("advance")
-        operation = self.started[operation_id]
+        operation = self.started.get(operation_id)
+        if operation is None:
+            raise Denied(f"there is no operation {operation_id} here")
         if operation.state != "running":
             return operation
         _, ids = self.drafts[operation_id]
@@ -234,7 +243,7 @@ class TwinBulk:
 
     async def forget(self, draft: Draft) -> None:
         """Forget a draft."""
-        await self._call("forget")
+        await self._write("forget")
         self.drafts.pop(draft.id, None)
 
 
