@@ -29,7 +29,7 @@ from tests.tui.shop.tasks import with_tasks
 from tests.tui.staff import APP, BRISK, Staff
 
 from qdeck import Deck
-from qdeck.admin import JobRef, WorkerRow
+from qdeck.admin import JobRef, ScheduleSpec, WorkerRow
 from qdeck.job import Job, State
 from qdeck.operator import Operator
 from qdeck.task import Call
@@ -106,6 +106,7 @@ class Shop:
         self._past_of_thumbnails()
         self._past_of_emails()
         self._completed()
+        self._schedules()
         self._present()
 
     def _past(self, queue: str) -> Past:
@@ -195,6 +196,26 @@ class Shop:
             past.at(self._now)
             past.complete([self.call("index_page", page=1)], 4.0)
             past.copy(round(COMPLETED * self.scale), 20 * 60 * MINUTE)
+
+    def _schedules(self) -> None:
+        """31 schedules, none of which is due soon."""
+        plans = [
+            ("nightly_report", "0 2 * * 1-5", "Europe/Berlin"),
+            ("cleanup_tmp", "15 4 * * *", "UTC"),
+            ("backup_db", "30 3 1 * *", "UTC"),
+            ("nightly_billing", "30 2 2 * *", "UTC"),
+            ("weekly_digest", "0 8 * * 1", "America/New_York"),
+            *((f"monthly_{day:02}", f"0 5 {day} 2 *", "UTC") for day in range(1, 27)),
+        ]
+
+        async def add(admin: Operator) -> None:
+            for name, expression, zone in plans:
+                given = {"scope": name}
+                await admin.add_schedule(
+                    ScheduleSpec(name, expression, "report.nightly", zone, "reports", given)
+                )
+
+        self.operate(add)
 
     def _present(self) -> None:
         """Start the workers with what keeps them busy."""

@@ -81,3 +81,38 @@ def test_the_running_job_is_cancelled_and_told_so(night: Night, operator: Operat
     operator.sees("cancel")
     wait_until(lambda: night.shop.found(job.id, "reports").state is State.CANCELLED)
     operator.within(3)
+
+
+def test_a_delayed_job_runs_now(night: Night, operator: Operator) -> None:
+    operator.press("4")
+    operator.sees("LATER SCHEDULED", "> ")
+    job_id = next(
+        each for each in night.shop.ids("billing", "scheduled") if operator.row(f"> {each[-8:]}")
+    )
+    operator.press("r")
+    operator.reads("Run job", "y yes")
+    operator.press("y")
+    operator.within(3)
+    wait_until(lambda: night.shop.found(job_id, "billing").state is State.COMPLETED)
+
+
+def test_what_a_lost_worker_held_is_recovered_and_run_once_by_a_local_worker(
+    night: Night, operator: Operator
+) -> None:
+    held = night.shop.ids("exports", "lease")
+    assert len(held) == 3
+    operator.press("7")
+    operator.sees("LOST", "> ")
+    operator.press("r")
+    operator.reads("Give back the jobs of", "y yes")
+    operator.press("y")
+    operator.sees("returned 3 jobs")
+    assert sorted(night.shop.ids("exports", "ready")) == sorted(held)
+    operator.press("n")
+    operator.sees("START A LOCAL WORKER", "exports")
+    operator.press("ctrl+x")
+    operator.within(5)
+    operator.sees("OUTPUT of local-1", "exporting 0.csv in run 2")
+    done = State.COMPLETED
+    wait_until(lambda: all(night.shop.found(each, "exports").state is done for each in held))
+    assert [night.shop.found(each, "exports").attempt for each in held] == [2, 2, 2]
