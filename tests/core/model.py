@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.core.modeljob import ALLOWED, FINISHED, STEP, Draft, Job
+from tests.core.modeltie import has_place, wake
 
+from qdeck.links import WAITING
 from qdeck.record import Body, Settle
 
 __all__ = ["ALLOWED", "FINISHED", "Draft", "Job", "Queue"]
@@ -26,6 +28,9 @@ class Queue:
     jobs: dict[str, Job] = field(default_factory=dict)
     unique: dict[str, tuple[str, int]] = field(default_factory=dict)
     drafts: dict[str, Draft] = field(default_factory=dict)
+    places: dict[str, set[str]] = field(default_factory=dict)
+    waits: dict[str, dict[str, float]] = field(default_factory=dict)
+    outbox: dict[str, str] = field(default_factory=dict)
     totals: Counter[str] = field(default_factory=Counter)
     last: dict[str, tuple[int, int, list[tuple[str, int]]]] = field(default_factory=dict)
     sequence: int = 0
@@ -80,11 +85,11 @@ class Queue:
 
     # Writing
 
-    def _next_score(self, job: Job) -> float:
+    def next_score(self, job: Job) -> float:
         self.sequence += 1
         return (9 - job.body.priority) * STEP + self.sequence
 
-    def _mark(self, *, looked: bool, poke: bool = False) -> None:
+    def mark(self, *, looked: bool, poke: bool = False) -> None:
         if looked:
             self.marker = 0 if self.open else None
         elif poke:
@@ -128,6 +133,7 @@ class Queue:
                 words.append(taken[body.unique][0])
             else:
                 due = max(self.now + body.delay if body.delay else body.at, self.now)
+                due = WAITING if body.links and body.links.waits else due
                 words.append("s" if due > self.now else "p")
                 fresh.append((job_id, body, due))
                 if body.unique:
@@ -145,9 +151,9 @@ class Queue:
             job = Job(job_id, body, self.now, due, "pending", due)
             if due > self.now:
                 job.state = "scheduled"
-                sooner = sooner or due < first
+                sooner = sooner or due < min(first, WAITING)
             else:
-                job.score = self._next_score(job)
+                job.score = self.next_score(job)
                 job.held = body.task in self.paused_tasks
             self.jobs[job_id] = job
         self.sequence = before + len(fresh)
@@ -157,7 +163,7 @@ class Queue:
             full = self.limit is not None and len(self.within("running")) >= self.limit
             sooner = sooner or (not full and self._tokens() < 1)
         if sooner or self.open:
-            self._mark(looked=False, poke=sooner)
+            self.mark(looked=False, poke=sooner)
         return words
 
     def settle(self, worker: str, s: Settle) -> str:
@@ -180,6 +186,7 @@ class Queue:
         if s.kind in "cp":
             self._finish(job, "completed")
             self.totals["completed"] += 1
+            self.outbox |= {s.id: s.then} if s.then else {}
         elif job.cancel:
             self._finish(job, "cancelled")
         elif s.kind == "s":
@@ -203,8 +210,10 @@ class Queue:
 
     def work(
         self, worker: str, counter: int, want: int, lease: int, settles: Sequence[Settle]
-    ) -> tuple[list[str], list[tuple[str, int, int]], int]:
-        """Return the words of the settles, (id, fence, attempt) of the claims, and `next_ms`."""
+    ) -> tuple[list[str], list[tuple[str, int, int]], int, bool]:
+        """Return the words of the settles, (id, fence, attempt) of the claims, `next_ms`, and
+        whether jobs wait for a place of their key.
+        """
         words = [self.settle(worker, s) for s in settles]
         running = len(self.within("running"))
         if running and self.reap_after <= self.now and self._silent(lease):
@@ -227,6 +236,7 @@ class Queue:
             self.tokens, self.tokens_at = self._tokens(), self.now
             want = min(want, math.floor(self.tokens))
         taken: list[tuple[str, int]] = []
+        crowded = False
         for job in self.within("pending"):
             if len(taken) >= want:
                 break
@@ -234,19 +244,21 @@ class Queue:
                 job.held = True
             elif 0 < job.expires <= self.now and job.base is None and (not job.ran or job.unknown):
                 self._finish(job, "cancelled")
+            elif not has_place(self, job):
+                crowded = True
             else:
                 job.attempt, job.fence, job.ran = job.attempt + 1, job.fence + 1, True
                 job.owner, job.lease, job.rank = worker, lease, job.score
                 job.state = "running"
-                job.lease_until(self.now + lease)
+                job.score = self.now + lease
                 taken.append((job.id, job.fence))
                 claimed.append((job.id, job.fence, job.attempt - (job.base or 0)))
         if taken:
             self.last[worker] = (self.now, counter, taken)
         if self.tokens is not None and self.rate is not None:
             self.tokens -= len(taken)
-        self._mark(looked=True)
-        return words, claimed, self.next_ms(lease, self.reap_after)
+        self.mark(looked=True)
+        return words, claimed, self.next_ms(lease, self.reap_after), crowded
 
     def beat(self, lease: int, runs: Sequence[tuple[str, int]]) -> list[str]:
         """Return "1", "x" or "0" for each run."""
@@ -254,7 +266,7 @@ class Queue:
         for job_id, fence in runs:
             job = self.jobs.get(job_id)
             if job is not None and job.fence == fence and job.state == "running":
-                job.lease_until(self.now + lease)
+                job.score = self.now + lease
                 words.append("x" if job.cancel else "1")
             else:
                 words.append("0")
@@ -270,7 +282,7 @@ class Queue:
             if job.state == "scheduled" and 0 < job.expires <= self.now:
                 self._finish(job, "cancelled")
             else:
-                job.state, job.score = "pending", self._next_score(job)
+                job.state, job.score = "pending", self.next_score(job)
         running, lost = self.within("running"), []
         after = 0 if self.reap_after - self.now > lease else self.reap_after
         if running and self._silent(lease):
@@ -280,7 +292,7 @@ class Queue:
         elif running and self.now >= after:
             for job in running:
                 if job.score > self.now + 2 * job.lease:
-                    job.lease_until(self.now + job.lease)
+                    job.score = self.now + job.lease
             lost = [job for job in self.within("running") if job.score <= self.now]
             for job in lost:
                 self._reap(job, retries)
@@ -289,7 +301,7 @@ class Queue:
             for job in self.jobs.values():
                 job.held = job.held and job.body.task != task
         self.resuming = []
-        self._mark(looked=True)
+        self.mark(looked=True)
         return self.next_ms(lease, after), len(due), [job.id for job in lost]
 
     def _reap(self, job: Job, retries: int) -> None:
@@ -331,7 +343,7 @@ class Queue:
                 outcome = "unique"
             else:
                 outcome, entered = "pending", True
-                job.state, job.score = "pending", self._next_score(job)
+                job.state, job.score = "pending", self.next_score(job)
                 job.held = job.body.task in self.paused_tasks + self.resuming
                 if verb == "retry":
                     if job.body.unique:
@@ -341,9 +353,7 @@ class Queue:
             if outcome in ("pending", "cancelled"):
                 moved.add(job_id)
             answers.append((job_id, before, outcome, owner))
-        full = self.limit is not None and len(self.within("running")) >= self.limit
-        wait = entered and not self.open and not self.paused and not full
-        self._mark(looked=False, poke=wait and bool(self.within("pending")))
+        wake(self, entered)
         return answers
 
     def pause(self, on: bool, task: str) -> int:
@@ -358,7 +368,7 @@ class Queue:
             else:
                 self.paused_tasks.remove(task)
                 self.resuming.append(task)
-        self._mark(looked=False, poke=not on and on != was)
+        self.mark(looked=False, poke=not on and on != was)
         return int(on != was)
 
     def set_limit(self, limit: int | None, rate: float | None) -> None:
@@ -387,15 +397,3 @@ class Queue:
             draft.ok += sum(outcome in good for _, _, outcome, _ in answers)
             draft.ids, draft.state = [], "done"
         return draft.answer
-
-    def trim(self, age: int, keep: int) -> int:
-        """Return how many finished jobs went."""
-        gone = 0
-        for state in ("completed", "cancelled", "dead"):
-            found = self.within(state)
-            for index, job in enumerate(found):
-                over = index < len(found) - keep and job.score <= self.now - 30_000
-                if over or job.score <= self.now - max(age, 30_000):
-                    del self.jobs[job.id]
-                    gone += 1
-        return gone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from qdeck.record import Body
@@ -44,14 +44,11 @@ class Job:
     unknown: tuple[int, int] | None = None
     group: str | None = None
     ran: bool = False
+    done: set[str] = field(default_factory=set)
 
     def retries(self, default: int) -> int:
         """Return how many runs may follow the first one."""
         return self.body.max_retries if self.body.max_retries >= 0 else default
-
-    def lease_until(self, ms: float) -> None:
-        """Set the end of the lease; it carries a low fence as its fraction."""
-        self.score = ms + (self.fence / 8 if self.fence < 7 else 0)
 
     @property
     def key(self) -> str:

@@ -6,11 +6,13 @@ from collections import Counter
 from typing import Any
 
 from tests.core.model import FINISHED, Queue
+from tests.core.modeltie import links_of
 
 from qdeck.record import read_claim
 
-__all__ = ["TASKS", "Snapshot"]
+__all__ = ["KEYS", "TASKS", "Snapshot"]
 
+KEYS = ["k1", "k2"]
 TASKS = ["hash", "mail", "report"]
 STATES = {
     "pending": "ready",
@@ -37,22 +39,36 @@ class Snapshot:
         pipe.zscore(keys.wake, "1")
         pipe.mget([keys.unique("one"), keys.unique("two")])
         pipe.zrange(keys.logs, 0, -1)
+        pipe.hgetall(keys.outbox)
+        for key in KEYS:
+            pipe.smembers(keys.key(key))
+            pipe.zrange(keys.wait(key), 0, -1, withscores=True)
         for job_id in ids:
             pipe.hgetall(keys.run(job_id))
             pipe.exists(keys.job(job_id))
             pipe.exists(keys.log(job_id))
+            pipe.smembers(keys.done(job_id))
         answers = iter(pipe.execute())
         self.sets = {state: self._pairs(next(answers)) for state in STATES}
+        # The end of a lease may carry a low fence as its fraction.
+        self.marks = {job_id: end % 1 * 8 for job_id, end in self.sets["running"].items()}
+        self.sets["running"] = {k: end // 1 for k, end in self.sets["running"].items()}
         self.held = {task: self._pairs(next(answers)) for task in TASKS}
         self.tasks, self.meta, self.totals, self.groups = (self._map(next(answers)) for _ in "1234")
         self.marker = next(answers)
         self.unique = [value and value.decode() for value in next(answers)]
         self.logs = {job_id.decode() for job_id in next(answers)}
-        self.runs, self.known, self.streams = {}, set(), set()
+        self.outbox = self._map(next(answers))
+        self.places, self.waits = {}, {}
+        for key in KEYS:
+            self.places[key] = {job_id.decode() for job_id in next(answers)}
+            self.waits[key] = self._pairs(next(answers))
+        self.runs, self.known, self.streams, self.done = {}, set(), set(), {}
         for job_id in ids:
             self.runs[job_id] = self._map(next(answers))
             self.known |= {job_id} if next(answers) else set()
             self.streams |= {job_id} if next(answers) else set()
+            self.done[job_id] = {name.decode() for name in next(answers)}
         self.client, self.keys = client, keys
 
     @staticmethod
@@ -103,10 +119,19 @@ class Snapshot:
             run = self.runs[job.id]
             claim = read_claim(run.get("run", "").encode())
             assert (claim.fence, claim.attempt) == (job.fence, job.attempt)
+            assert self.marks.get(job.id, 0) in (0, job.fence)
             assert int(run.get("crashes", 0)) == job.crashes
             assert ("cancel" in run) == job.cancel
         assert self.unique == [model.unique.get(name, (None, 0))[0] for name in ("one", "two")]
         assert {k: int(v) for k, v in self.totals.items()} == dict(model.totals)
         assert self.marker == model.marker
+        assert self.outbox == model.outbox
+        for key in KEYS:
+            assert self.places[key] == model.places.get(key, set())
+            assert self.waits[key] == model.waits.get(key, {})
+            running = [job for job in model.within("running") if links_of(job).key == key]
+            assert len(running) <= max((links_of(job).most for job in running), default=0)
+        for job_id, done in self.done.items():
+            assert done == (model.jobs[job_id].done if job_id in model.jobs else set())
         if model.open and model.rate is None:
             assert self.marker is not None, "a job could start and nobody is told"

@@ -17,19 +17,30 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.core import modeltie
 from tests.core.clocked import START, Bench
 from tests.core.model import ALLOWED, Job, Queue
-from tests.core.snapshot import TASKS, Snapshot
+from tests.core.modeltie import links_of
+from tests.core.modeltrim import trim
+from tests.core.snapshot import KEYS, TASKS, Snapshot
 from tests.servers import Server, settings_for
 
 from qdeck import queue as verbs
 from qdeck import steps
 from qdeck.errors import QueueFull, WrongState
 from qdeck.keys import queue_keys
+from qdeck.links import WAITING, Links
 from qdeck.record import Body, Settle, encode_body
 
 LEASE = 15_000
 RETRIES = 1
+NAMES = st.sampled_from(["q one", "q two", "other three"])
+LINKS = st.one_of(
+    st.none(),
+    st.none(),
+    st.builds(Links, key=st.sampled_from(KEYS), most=st.integers(1, 2)),
+    st.builds(Links, then=NAMES, after=NAMES, waits=st.integers(0, 2)),
+)
 BODIES = st.builds(
     Body,
     task=st.sampled_from(TASKS),
@@ -41,6 +52,7 @@ BODIES = st.builds(
     max_retries=st.integers(-1, 3),
     unique=st.sampled_from(["", "", "", "one", "two"]),
     unique_for=st.sampled_from([0, 0, 20_000]),
+    links=LINKS,
 )
 WORKERS = st.sampled_from(["ann", "bob", "cid"])
 DELAYS = st.sampled_from([0, 1, 1_000, 20_000])
@@ -169,7 +181,10 @@ class Machine(RuleBasedStateMachine):
         def made(kind: str, value: Any, final: str | None = None) -> Settle:
             group = f"{kind}-{task}"
             retries = job.retries(RETRIES)
-            return Settle(job.id, fence, kind, task, 1.5, value, retries, final, *error, group)
+            then = links_of(job).then if kind in "cp" else ""
+            return Settle(
+                job.id, fence, kind, task, 1.5, value, retries, final, *error, group, then
+            )
 
         ways = {
             "c": st.just(made("c", "3")),
@@ -188,7 +203,7 @@ class Machine(RuleBasedStateMachine):
         answer = self.bench.run(verbs.work(self.keys, worker, counter, want, LEASE / 1000, settles))
         turn = verbs.read_turn(answer)
         claimed = [(run.id, run.fence, run.attempt) for run in turn.claimed]
-        assert (turn.settled, claimed, answer[1]) == expected
+        assert (turn.settled, claimed, answer[1], turn.crowded) == expected
         settled = {s.id for s in settles}
         for job_id, fence, attempt in claimed:
             job = self.model.jobs[job_id]
@@ -225,11 +240,32 @@ class Machine(RuleBasedStateMachine):
         self.bench.advance(ms)
 
     @rule()
+    def park(self) -> None:
+        """Give pending jobs the places of their keys, or hold them."""
+        assert tuple(self.bench.run(verbs.park(self.keys))) == modeltie.park(self.model)
+
+    @rule(keys=st.sampled_from([KEYS, ["k1"], ["k2"]]), task=st.sampled_from(["", *TASKS]))
+    def reclaim(self, keys: list[str], task: str) -> None:
+        """Give places that are free to jobs that are held for them."""
+        answer = self.bench.run(verbs.reclaim(self.keys, keys, task))
+        assert answer[1:] == [modeltie.reclaim(self.model, keys), len(keys)]
+
+    @rule(picks=PICKS, names=st.lists(NAMES, min_size=8, max_size=8))
+    def deliver(self, picks: list[int], names: list[str]) -> None:
+        """Tell jobs that wait, and some that do not, that others have completed."""
+        waiting = [job.id for job in self.model.jobs.values() if job.score == WAITING]
+        ids = self.pick(picks[:2]) + [waiting[n % len(waiting)] for n in picks[2:] if waiting]
+        pairs = list(zip(ids, names, strict=False))
+        answer = self.bench.run(verbs.deliver(self.keys, pairs))
+        assert answer == modeltie.deliver(self.model, pairs)
+
+    @rule()
     def tend(self) -> None:
         """Promote, take back and take out of hold."""
         answer = self.bench.run(verbs.tend(self.keys, LEASE / 1000, RETRIES))
-        found = (answer[0], answer[1], [job_id.decode() for job_id in answer[3:]])
-        assert found == self.model.tend(LEASE, RETRIES)
+        next_ms, promoted, lost = self.model.tend(LEASE, RETRIES)
+        assert (answer[0], answer[1]) == (next_ms, promoted)
+        assert sorted(job_id.decode() for job_id in answer[3:]) == sorted(lost)
 
     @rule()
     def lose_leases(self) -> None:
@@ -307,7 +343,7 @@ class Machine(RuleBasedStateMachine):
             log_budget=2_000,
         )
         trimmed, _ = self.bench.run(verbs.trim(self.keys, terms))
-        assert trimmed == self.model.trim(age * 1000, keep)
+        assert trimmed == trim(self.model, age * 1000, keep)
 
     @invariant()
     def the_server_is_as_the_model(self) -> None:

@@ -164,11 +164,11 @@ elseif running > 0 and (ARGV[5] or now >= after) then
   for step = 1, max do
     local own, ends = bounded(read_run(far[1]).lease, 0), tonumber(far[2])
     if own <= 0 then own = lease_ms end
-    if ends <= now + 2 * own then break end
+    if ends < now + 2 * own + 1 then break end
     call('ZADD', lease, string.format('%.3f', now + own + ends % 1), far[1])
     far = call('ZREVRANGE', lease, 0, 0, 'WITHSCORES')
   end
-  local ended = not ARGV[5] and call('ZRANGEBYSCORE', lease, '-inf', now, 'LIMIT', 0, max) or {}
+  local ended = not ARGV[5] and call('ZRANGEBYSCORE', lease, '-inf', '(' .. (now + 1), 'LIMIT', 0, max) or {}
   for i = 7, #ARGV do
     local ends = call('ZSCORE', lease, ARGV[i])
     if ends and tonumber(ends) <= now then ended[#ended + 1] = ARGV[i] end
@@ -287,7 +287,7 @@ for _, from in ipairs({ scheduled, retrying }) do
 end
 if running > 0 then
   local first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2]
-  sooner(math.max(tonumber(first), after) + 1)
+  sooner(math.max(math.floor(tonumber(first)), after) + 1)
   -- While leases live, somebody has to be seen in each half of one.
   sooner(now + 0.4 * lease_ms)
 end

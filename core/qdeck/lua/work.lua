@@ -392,7 +392,7 @@ if open then call('ZADD', wake, 0, '1') else call('DEL', wake) end
 if running > 0 then
   local first = tonumber(call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2])
   -- While leases live, somebody has to be seen in each half of one (see tend.lua).
-  due = math.min(due, math.max(first, after) + 1, now + 0.4 * lease_ms)
+  due = math.min(due, math.max(math.floor(first), after) + 1, now + 0.4 * lease_ms)
 end
 local ripe = tokens and tokens < 1 and waiting > 0 and now + (1 - tokens) * 1000 / rate or 1e15
 due = math.min(due, ripe, meta[8] and now or 1e15, bounded(meta[11], 1e15))
