@@ -48,7 +48,7 @@ CONSOLE_ORDER = in_order("""
     screens
     dispatch screens.base widgets desk actions poller scout
     delta lifetime colourless driver packets terminal
-    supervisor inprocess childworker output options choices local
+    supervisor inprocess childworker output options choices profiles local
     turns clipboard palette themes format __init__
 """)
 

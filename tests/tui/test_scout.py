@@ -25,7 +25,10 @@ SENT = """
 import asyncio, sys
 from qdeck.settings import load_settings
 from qdeck_tui.scout import send
-scout = send(load_settings(), read_only=True)
+def deck():
+    from qdeck.deck import Deck
+    return Deck()
+scout = send(load_settings(), deck, read_only=True)
 report = None if scout is None else asyncio.run(scout.report())
 if report is None:
     print("nothing")
@@ -74,7 +77,7 @@ def in_a_child(environ: dict[str, str], folder: Path) -> str:
 
 
 def test_a_scout_brings_the_first_screen_without_an_import_of_redis_here(desk: Desk) -> None:
-    desk.enqueue("fine", "alpha")
+    desk.enqueue("quick", "alpha", number=1)
     said = in_a_child(desk.environ, desk.folder)
     assert desk.prefix in said
     assert said.endswith("True errors operations running snapshot workers 1")

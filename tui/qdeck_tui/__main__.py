@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
-CONSOLE = ("--ascii", "--plain", "--theme", "--read-only")
+CONSOLE = ("--ascii", "--plain", "--theme", "--read-only", "--profile")
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -1,4 +1,5 @@
-"""The operator's choices that outlive the console: theme, zone and keys, in the user's config.toml.
+"""The operator's choices that outlive the console: theme, zone, keys and profiles, in the user's
+config.toml.
 
 It reads and writes only these; the settings of the engine in the same file are kept as they are.
 A file that cannot be used is a notice and is never overwritten.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qdeck.admin.frozen import dataclass
+from qdeck_tui.profiles import Profile, read_profiles
 
 __all__ = ["Choices", "read_choices", "save_choices"]
 
@@ -29,6 +31,7 @@ class Choices:
     theme: str | None = None
     zone: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    profiles: tuple[Profile, ...] = ()
     notices: tuple[str, ...] = ()
 
 
@@ -53,7 +56,8 @@ def read_choices(path: Path) -> Choices:
         if not isinstance(key, str):
             notices.append(f"{path.name}: the key of {name} is a text, not {key!r}")
     usable = {name: key for name, key in keys.items() if isinstance(key, str)}
-    return Choices(theme, zone, usable, tuple(notices))
+    profiles, wrong = read_profiles(table.get("profiles", {}), path.name)
+    return Choices(theme, zone, usable, profiles, (*notices, *wrong))
 
 
 def save_choices(path: Path, changes: Mapping[str, Any]) -> None:

@@ -168,6 +168,18 @@ class Commands(Keyboard):
         """Put a theme on and keep the choice."""
         self.say(choose(self, name))
 
+    def switch_profile(self, name: str) -> None:
+        """Look at another server from now on; local workers stay where they serve."""
+        profile = next((each for each in self.options.profiles if each.name == name), None)
+        if profile is None or self.open_profile is None:
+            self.say(f"no profile {name!r} in config.toml", "warn")
+            return
+        self.profile, self.read_only = profile, profile.read_only
+        self.forget_server()
+        self.poller.switch(self.open_profile(profile))
+        self.show_header()
+        self.say(f"profile {name}: connecting" + (", read-only" if profile.read_only else ""))
+
     def set_every(self, seconds: float) -> None:
         """Read at another interval."""
         self.poller.every = seconds

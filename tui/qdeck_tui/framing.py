@@ -38,8 +38,12 @@ class Framing(Shell):
         label = admin.label if admin is not None else "connecting"
         at = clock(datetime.now(UTC) if self.snapshot is None else self.now, self.zone)
         zone = "UTC" if self.zone is UTC else (self.now.astimezone(self.zone).tzname() or "local")
-        state = HeaderState(label, rights, live, safe(note), self._rtt(), f"{at} {zone}",
-                            self.poller.frozen)  # fmt: skip
+        profile = self.profile
+        state = HeaderState(
+            label, rights, live, safe(note), self._rtt(), f"{at} {zone}", self.poller.frozen,
+            "" if profile is None else profile.name, "" if profile is None else profile.style,
+            profile is not None and profile.production,
+        )  # fmt: skip
         view.header.tell(state)
         crumbs = [s.crumb for s in self.screen_stack if isinstance(s, View)]
         view.tabs.tell(self._tabs(), self.current_mode, tuple(crumbs), view.summary())

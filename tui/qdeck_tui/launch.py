@@ -22,8 +22,10 @@ from qdeck_tui.tour import REQUEST, Tour
 
 if TYPE_CHECKING:
     from qdeck.admin import Admin
+    from qdeck.deck import Deck
     from qdeck.settings import Settings
     from qdeck_tui.options import Options
+    from qdeck_tui.profiles import Profile
     from qdeck_tui.scout import Scout
     from qdeck_tui.supervisor import LocalWorkers
 
@@ -52,7 +54,10 @@ def launch(words: Sequence[str]) -> int:
         del os.environ["NO_COLOR"]  # empty, it is as good as not set
     config = user_config_path()
     try:
-        settings = load_settings()
+        choices = read_choices(config)
+        profile = _named(chosen.profile, choices.profiles)
+        server = (None, None) if profile is None else (profile.url, profile.prefix)
+        settings = load_settings(server[0], prefix=server[1])
     except SettingsError as error:
         return _refuse(f"qdeck: {error}", 1)
     if settings.connection == "sync" and not chosen.demo:
@@ -64,8 +69,10 @@ def launch(words: Sequence[str]) -> int:
     prepare_environment(os.environ)
     from qdeck_tui.scout import send
 
-    scout = None if chosen.demo else send(settings, read_only=chosen.read_only)
-    options = _options(chosen, settings, read_choices(config), config)
+    options = _options(chosen, settings, choices, config)
+    scout = None
+    if not chosen.demo:
+        scout = send(settings, lambda: _deck(profile), read_only=options.read_only)
     tour = Tour(chosen.seed, chosen.root) if chosen.demo else None
     return _Console(options, tour, scout).run()
 
@@ -80,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     parser.add_argument("--plain", action="store_true", help="no boxes; the cursor shows the row")
     parser.add_argument("--theme", metavar="NAME", help="dark, light, high-contrast, ...")
+    parser.add_argument("--profile", metavar="NAME", help="a server of [profiles.NAME]")
     parser.add_argument("--read-only", action="store_true", help="look, but change nothing")
     parser.add_argument("--seed", type=int, default=1, help="decides the demo's jobs")
     parser.add_argument("--root", type=Path, help="a tree of Python sources for the demo")
@@ -94,6 +102,7 @@ def _options(
     from qdeck_tui.options import Options
 
     colour = "NO_COLOR" not in os.environ
+    profile = _named(chosen.profile, choices.profiles)
     start = StartRequest(
         app=settings.app[0] if settings.app else "",
         queues=settings.name,
@@ -107,14 +116,34 @@ def _options(
         colour=colour,
         theme=chosen.theme or choices.theme or ("dark" if colour else "mono"),
         zone="local" if choices.zone == "local" else "utc",
-        read_only=chosen.read_only,
+        read_only=chosen.read_only or (profile is not None and profile.read_only),
         keys=choices.keys,
+        profiles=choices.profiles,
+        profile=profile,
         notices=choices.notices,
         start=start,
         closing="give back" if chosen.demo else None,
         config=config,
         themes=(config.parent / "themes",),
     )
+
+
+def _named(name: str | None, profiles: Sequence[Profile]) -> Profile | None:
+    """Return the profile of a name, None for none; raises SettingsError."""
+    from qdeck.errors import SettingsError
+
+    found = next((each for each in profiles if each.name == name), None)
+    if name is not None and found is None:
+        known = ", ".join(each.name for each in profiles) or "there are none"
+        raise SettingsError(f"there is no profile {name!r} in config.toml; known: {known}")
+    return found
+
+
+def _deck(profile: Profile | None) -> Deck:
+    """Return a deck on the server of a profile, or of the settings; the engine is imported now."""
+    from qdeck.deck import Deck
+
+    return Deck() if profile is None else Deck(profile.url, prefix=profile.prefix)
 
 
 class _Console:
@@ -142,7 +171,8 @@ class _Console:
         try:
             self._log_to_output()
             app = QdeckApp(
-                self._opener(workers),
+                self._opener(workers, self.options.profile, self.options.read_only),
+                open_profile=lambda profile: self._opener(workers, profile, profile.read_only),
                 supervisor=workers,
                 options=self.options,
                 terminal=self.terminal,
@@ -160,17 +190,17 @@ class _Console:
                 sys.stderr.write(text.rstrip("\n") + "\n")
         return leave(code)
 
-    def _opener(self, workers: LocalWorkers) -> Callable[[], Awaitable[Admin]]:
+    def _opener(
+        self, workers: LocalWorkers, profile: Profile | None, read_only: bool
+    ) -> Callable[[], Awaitable[Admin]]:
         """Return what opens the door; the engine is imported then, after the first paint."""
 
         def open_door() -> Admin:
-            if self.tour is not None:
-                return self.tour.begin(workers, read_only=self.options.read_only)
-            from qdeck.deck import Deck
-
-            deck = Deck()
+            if self.tour is not None and profile is None:
+                return self.tour.begin(workers, read_only=read_only)
+            deck = _deck(profile)
             self._closing.append(deck.close_sync)
-            door: Admin = deck.admin(read_only=self.options.read_only)
+            door: Admin = deck.admin(read_only=read_only)
             return door
 
         async def open_admin() -> Admin:

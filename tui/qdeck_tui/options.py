@@ -9,6 +9,7 @@ from typing import Literal
 
 from qdeck.admin.frozen import dataclass
 from qdeck_tui.local import Closing, StartRequest
+from qdeck_tui.profiles import Profile
 
 __all__ = ["Options", "ZoneName"]
 
@@ -20,9 +21,11 @@ class Options:
     """How the console looks and behaves.
 
     `colour` false means that no colour is written at all. `every` is the poll interval in seconds.
-    `keys` maps action ids to keys. `notices` are shown at the start. `start` fills the form of a
-    local worker. `closing` is what becomes of local workers at the end, None to ask. `config` is
-    the file that choices are kept in, None to keep none. `themes` are further folders of themes.
+    `keys` maps action ids to keys. `profiles` are the servers that can be switched to; `profile` is
+    the one that the console starts on, None for that of the settings. `notices` are shown at the
+    start. `start` fills the form of a local worker. `closing` is what becomes of local workers at
+    the end, None to ask. `config` is the file that choices are kept in, None to keep none. `themes`
+    are further folders of themes.
     """
 
     ascii: bool = False
@@ -33,6 +36,8 @@ class Options:
     every: float = 1.0
     read_only: bool = False
     keys: Mapping[str, str] = field(default_factory=dict)
+    profiles: tuple[Profile, ...] = ()
+    profile: Profile | None = None
     notices: tuple[str, ...] = ()
     start: StartRequest | None = None
     closing: Closing | None = None

@@ -69,10 +69,11 @@ class Poller:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._tail: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def begin(self) -> None:
         """Start reading."""
-        self._task = asyncio.create_task(self._run(), name="poller")
+        self._task = asyncio.create_task(self._run(self._scouted), name="poller")
 
     def want(self, token: int, parts: Callable[[], Mapping[str, Read]]) -> None:
         """Read these parts from now on, once even when frozen; `parts` is asked each time."""
@@ -83,6 +84,23 @@ class Poller:
         """Read at once, or as soon as the poll in flight is done."""
         self._wake.set()
 
+    def switch(self, open_admin: Callable[[], Awaitable[Admin]]) -> None:
+        """Read through another door from now on, and close the one before."""
+        old, self.admin = self.admin, None
+        self._open, self.rtt, self.frozen = open_admin, None, False
+        self.follow(0, None)
+        if old is not None:
+            self._leave(old)
+        if self._task is not None:
+            # What is being read there matters no more, and may take long to fail.
+            self._task.cancel()
+            self._task = asyncio.create_task(self._run(None), name="poller")
+
+    def _leave(self, old: Admin) -> None:
+        task = asyncio.create_task(_shut(old))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
     async def close(self) -> None:
         """Stop reading and close the door."""
         for task in (self._task, self._tail):
@@ -91,12 +109,12 @@ class Poller:
                 with suppress(asyncio.CancelledError):
                     await task
         if self.admin is not None:
-            with suppress(OSError, TimeoutError):
-                await asyncio.wait_for(self.admin.close(), 2)
+            await _shut(self.admin)
 
-    async def _run(self) -> None:
-        if self._scouted is not None:
-            await self._take(self._scouted)
+    async def _run(self, scouted: Callable[[], Awaitable[Report | None]] | None) -> None:
+        self._fresh = True
+        if scouted is not None:
+            await self._take(scouted)
         while True:
             self._wake.clear()
             if not self.frozen or self._fresh:
@@ -138,7 +156,8 @@ class Poller:
                 failure = Failure(_words(error))
                 self._post(Refreshed(token, dict.fromkeys(wanted, failure), 0.0))
                 return
-        values = await asyncio.gather(*(self._part(self.admin, read) for read in wanted.values()))
+        admin = self.admin
+        values = await asyncio.gather(*(self._part(admin, read) for read in wanted.values()))
         took = monotonic() - started
         snapshot = next((v for v in values if isinstance(v, Snapshot)), None)
         if snapshot is not None:
@@ -181,6 +200,12 @@ class Poller:
                 await asyncio.sleep(2.0)
             else:
                 await asyncio.sleep(0.02 if len(chunk.lines) >= 1000 else TAIL_PAUSE)
+
+
+async def _shut(admin: Admin) -> None:
+    """Close a door, for 2 s at most."""
+    with suppress(OSError, TimeoutError):
+        await asyncio.wait_for(admin.close(), 2)
 
 
 def _words(error: Exception) -> str:

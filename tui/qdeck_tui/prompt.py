@@ -55,6 +55,10 @@ class Prompt:
             ("mouse", "switch reports of clicks on or off", app.switch_mouse),
         ):
             found[name] = Command(name, text, run)
+        for profile in app.options.profiles if app.open_profile is not None else ():
+            name = f"profile {profile.name.lower()}"
+            help_text = f"look at the server of profile {profile.name}"
+            found[name] = Command(name, help_text, partial(app.switch_profile, profile.name))
         for theme in app.theme_names():
             name = f"theme {theme}"
             help_text = f"use the theme {theme}"

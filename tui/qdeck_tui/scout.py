@@ -27,6 +27,7 @@ from qdeck.admin import (
 )
 
 if TYPE_CHECKING:
+    from qdeck.deck import Deck
     from qdeck.settings import Settings
 
 from qdeck.admin.frozen import dataclass
@@ -107,8 +108,11 @@ class Scout:
             os.waitpid(self._pid, 0)
 
 
-def send(settings: Settings, *, read_only: bool) -> Scout | None:
-    """Send a scout out; None where none is of use: with one core, or without a server to ask."""
+def send(settings: Settings, open_deck: Callable[[], Deck], *, read_only: bool) -> Scout | None:
+    """Send a scout out; None where none is of use: with one core, or without a server to ask.
+
+    `open_deck` is called in the scout's process.
+    """
     if (os.cpu_count() or 1) < 2 or settings.connection not in ("redis", "embedded"):
         return None
     reading, writing = os.pipe()
@@ -122,7 +126,7 @@ def send(settings: Settings, *, read_only: bool) -> Scout | None:
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        report = asyncio.run(_look(settings, read_only))
+        report = asyncio.run(_look(settings, open_deck, read_only))
         if report is not None:
             with os.fdopen(writing, "wb") as file:
                 pickle.dump(report, file)
@@ -131,16 +135,16 @@ def send(settings: Settings, *, read_only: bool) -> Scout | None:
         os._exit(0)
 
 
-async def _look(settings: Settings, read_only: bool) -> Report | None:
+async def _look(
+    settings: Settings, open_deck: Callable[[], Deck], read_only: bool
+) -> Report | None:
     """Return what the first screen shows; None where a server would have to be started."""
     if settings.connection == "embedded":
         from qdeck.server import SharedServer
 
         if settings.folder is None or not SharedServer.at(settings.folder).runs():
             return None
-    from qdeck.deck import Deck
-
-    admin: Admin = Deck().admin(read_only=read_only)
+    admin: Admin = open_deck().admin(read_only=read_only)
     values = await asyncio.gather(*(read(admin) for read in FIRST.values()))
     parts = dict(zip(FIRST, values, strict=True))
     permitted = {target: admin.actions(target) for target in _rows(parts)}

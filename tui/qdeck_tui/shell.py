@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qdeck_tui.local import StartRequest, Supervisor
     from qdeck_tui.options import Options
     from qdeck_tui.poller import Read
+    from qdeck_tui.profiles import Profile
     from qdeck_tui.scout import Scout
     from qdeck_tui.terminal import Terminal
     from qdeck_tui.widgets.overlay import Sheet
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Shell", "local_zone"]
 
 SAID_FOR = 8.0
+OpenProfile = Callable[["Profile"], Callable[[], Awaitable[Admin]]]
 
 
 def _view(name: str) -> Callable[[], Screen[None]]:
@@ -72,12 +74,15 @@ class Shell(DeltaMixin, TerminalMixin):
         *,
         supervisor: Supervisor | None = None,
         options: Options,
+        open_profile: OpenProfile | None = None,
         terminal: Terminal | None = None,
         scout: Scout | None = None,
     ) -> None:
         super().__init__(terminal=terminal)
         self.options = options
         self.supervisor = supervisor
+        self.open_profile = open_profile
+        self.profile = options.profile
         self.ascii, self.plain = options.ascii, options.plain
         self.show_cursor = options.plain
         self.read_only = options.read_only
@@ -100,6 +105,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.sheet: Sheet | None = None
         self.typing: Typing | None = None
         self._token = 0
+        self._first_token = 0
         self._rtt_step = 0
         self._footer_due = False
         self._crew: tuple[WorkerRow, ...] = ()
@@ -225,8 +231,26 @@ class Shell(DeltaMixin, TerminalMixin):
         """Put the terminal's own cursor on the selected row, where it is shown."""
 
     @abstractmethod
+    def rows_came(self) -> None:
+        """Give keys that waited for rows to what they are about."""
+        raise NotImplementedError
+
     def use(self, row: Row, *, typed: bool = False) -> None:
         """Carry out a row of the table."""
+
+    def forget_server(self) -> None:
+        """Forget everything that was read, since another server is looked at from now on."""
+        self.show_root(self.DEFAULT_MODE)
+        for mode in [name for name in self._screen_stacks if name in self.MODES]:
+            if mode != self.DEFAULT_MODE:
+                self.remove_mode(mode)
+                self.add_mode(mode, _view(mode))
+        view = self.view_now()
+        if view is not None:
+            view.forget()
+        self.snapshot, self._crew, self._read_at, self._trouble = None, (), -1.0, "connecting"
+        self._rtt_step = 0
+        self._first_token = self._token
 
     def poll(self) -> None:
         """Read again now."""
@@ -238,6 +262,8 @@ class Shell(DeltaMixin, TerminalMixin):
 
     def on_refreshed(self, message: Refreshed) -> None:
         """Hand what was read to the view that wanted it."""
+        if message.token < self._first_token:
+            return
         snapshot = message.parts.get("snapshot")
         if isinstance(snapshot, Snapshot):
             self.snapshot, self._read_at, self._trouble = snapshot, monotonic(), ""
@@ -303,6 +329,8 @@ class Shell(DeltaMixin, TerminalMixin):
         if view is None or self.sheet is not None:
             return
         self.sheet = sheet
+        if isinstance(sheet, Dialog) and self.profile is not None and self.profile.production:
+            sheet.word = self.profile.name
         view.overlay.open(sheet)
         self.changed()
 

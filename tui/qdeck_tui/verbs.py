@@ -204,7 +204,10 @@ class Verbs:
             except Exception as error:
                 dialog.fail(f"{row.label}: {error}")
                 return
-            dialog.fill(self._sentences(row, subject, number, samples, permission), number)
+            dialog.fill(
+                self._sentences(row, subject, number, samples, permission), number,
+                all_queues=row.id in ("pause_all", "resume_all"),
+            )  # fmt: skip
 
         self._app.begin_work(prepare(), f"{row.label} failed")
 

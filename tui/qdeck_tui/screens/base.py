@@ -15,7 +15,7 @@ from qdeck_tui.desk import Console
 from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs, TooSmall
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.overlay import Overlay
-from qdeck_tui.widgets.pane import Pane
+from qdeck_tui.widgets.pane import Pane, TextPane
 from qdeck_tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -178,6 +178,18 @@ class View(Screen[None]):
         """Cover everything with a sentence, or uncover it."""
         self.too_small.display = small
         self.too_small.redraw()
+
+    def forget(self) -> None:
+        """Forget what was read, and look as on the first visit."""
+        for pane in self.panes:
+            pane.trouble = None
+            if isinstance(pane, Table):
+                pane.clear()
+                pane.needle = ""
+                pane.note = ""
+                pane.redraw()
+            elif isinstance(pane, TextPane):
+                pane.show([])
 
     def redraw_all(self, forget: bool = False) -> None:
         """Draw everything again; with `forget` every line is written."""

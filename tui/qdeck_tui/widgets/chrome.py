@@ -30,6 +30,9 @@ class HeaderState:
     rtt: str = ""
     clock: str = ""
     frozen: bool = False
+    profile: str = ""
+    profile_style: str = ""
+    production: bool = False
 
 
 class Header(Canvas):
@@ -45,12 +48,16 @@ class Header(Canvas):
     def draw(self, width_: int, height: int) -> Sequence[Line]:
         """Return the one line: what matters most stays on narrow screens."""
         state = self.state
-        left: list[Span] = [(" qdeck", "bold"), ("  ", ""), (state.rights, "key")]
+        left: list[Span] = [(" qdeck", "bold"), ("  ", "")]
+        if state.profile:
+            mark = (" PRODUCTION" if width_ >= 100 else "!") if state.production else ""
+            left += [(cut(state.profile, 24) + mark, f"{state.profile_style} bold"), (" ", "")]
+        left.append((state.rights, "key"))
         sign: Span = ("● live", "good") if state.live else (f"○ {state.note or 'no data'}", "bad")
         if state.frozen:
             sign = ("= frozen", "warn")
         right = f"{state.rtt}  {state.clock} " if width_ >= 50 else f"{state.clock} "
-        room = width_ - 6 - 2 - width(state.rights) - 4 - width(sign[0]) - width(right)
+        room = width_ - sum(width(text) for text, _ in left) - 4 - width(sign[0]) - width(right)
         left += [("  ", ""), (cut(state.label, max(8, room)), ""), ("  ", ""), sign]
         gap = width_ - sum(width(text) for text, _ in left) - width(right)
         if gap < 1:

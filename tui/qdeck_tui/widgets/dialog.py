@@ -25,6 +25,8 @@ class Dialog:
     """
 
     bare = False
+    # The name of a profile that is marked production, to be typed instead of a number.
+    word = ""
 
     def __init__(
         self, title: str, *, changed: Callable[[], None], answer: Callable[[bool], None]
@@ -33,7 +35,7 @@ class Dialog:
         self._changed = changed
         self._answer = answer
         self._text: tuple[Line, ...] = ()
-        self._number: int | None = None
+        self._wanted = ""
         self._field = Field()
         self._ready = False
         self._painted = False
@@ -46,10 +48,17 @@ class Dialog:
 
     # What it is told
 
-    def fill(self, lines: Sequence[Line], number: int) -> None:
-        """Say what is asked, about how many; above 100 the number has to be typed."""
+    def fill(
+        self, lines: Sequence[Line], number: int, *, always: bool = False, all_queues: bool = False
+    ) -> None:
+        """Say what is asked, about how many.
+
+        Above 100, and with `always`, the number has to be typed; on a profile marked production its
+        name, which is typed for all queues as well.
+        """
         self._text = tuple(lines)
-        self._number = number if number > TYPED_ABOVE else None
+        typed = number > TYPED_ABOVE or always or (all_queues and self.word)
+        self._wanted = (self.word or str(number)) if typed else ""
         self._ready = True
         self._changed()
 
@@ -88,7 +97,7 @@ class Dialog:
         elif self._failed:
             if self._painted and key in ("n", "enter", "q"):
                 self._end(False)
-        elif self._number is not None:
+        elif self._wanted:
             self._type(key, character, armed)
         elif not armed:
             self._drop()
@@ -102,14 +111,14 @@ class Dialog:
             self._drop()
             return
         if key == "enter":
-            typed = self._field.text.replace(",", "").strip()
-            if typed == str(self._number):
+            typed = self._field.text.strip()
+            if (typed if self.word else typed.replace(",", "")) == self._wanted:
                 self._end(True)
             else:
                 self._wrong = bool(typed)
                 self._changed()
             return
-        if key == "n" and not self._field.text:
+        if key == "n" and not self._field.text and not self._wanted.startswith("n"):
             self._end(False)
             return
         self._started = True
@@ -148,11 +157,15 @@ class Dialog:
         result.append(())
         if self._dropped and not self._started:
             result.append(((f"{count(self._dropped)} typed too early, dropped", "warn"),))
-        if self._number is not None:
-            result.append(((f"type {self._number} and Enter to go  ", "bold"), ("[", ""),
-                           *self._field.spans(9), ("]", ""), ("   Esc no", "")))  # fmt: skip
+        if self._wanted:
+            if self.word:
+                result.append((("this server is marked production: its name is asked", "warn"),))
+            room = max(9, len(self._wanted) + 2)
+            result.append(((f"type {self._wanted} and Enter to go  ", "bold"), ("[", ""),
+                           *self._field.spans(room), ("]", ""), ("   Esc no", "")))  # fmt: skip
             if self._wrong:
-                result.append((("that is not the number; nothing was done", "bad"),))
+                what = "name" if self.word else "number"
+                result.append(((f"that is not the {what}; nothing was done", "bad"),))
         else:
             result.append((("y", "key"), (" yes   ", ""), ("n", "key"), (" no (Esc)", "")))
         return result
@@ -161,6 +174,6 @@ class Dialog:
         """Return the keys for the footer."""
         if self._failed or not self._ready:
             return (("Esc", "close"),)
-        if self._number is not None:
-            return ((str(self._number), "type it"), ("Enter", "go"), ("Esc", "no"))
+        if self._wanted:
+            return ((self._wanted, "type it"), ("Enter", "go"), ("Esc", "no"))
         return (("y", "yes"), ("n", "no"), ("Esc", "no"))
