@@ -101,6 +101,8 @@ def test_what_a_lost_worker_held_is_recovered_and_run_once_by_a_local_worker(
 ) -> None:
     held = night.shop.ids("exports", "lease")
     assert len(held) == 3
+    # Workers have a lease's time to find a server that has just started.
+    wait_until(lambda: int(night.server.info()["uptime_in_seconds"]) > 15)
     operator.press("7")
     operator.sees("LOST", "> ")
     operator.press("r")
