@@ -16,9 +16,9 @@ from qdeck.scripts import Command, script
 
 __all__ = ["STEP", "Asked", "Pace", "Step", "Undone"]
 
-#: Jobs that one step of an operation handles at most: a script of about a millisecond, so that
+#: Jobs that one step of an operation handles at most: a script of half a millisecond, so that
 #: those who claim meanwhile hardly notice.
-STEP: Final = 50
+STEP: Final = 25
 _EVERY_STATE: Final = (
     "ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs"
     " audit"

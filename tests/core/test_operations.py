@@ -110,6 +110,29 @@ async def test_no_more_jobs_fail_than_the_stop_rule_says(valkey: Server, prefix:
         assert (await desk.operator.jobs("q", "dead", Window())).total == 30
 
 
+async def test_what_nobody_takes_does_not_hold_an_operation_up_and_goes_back_at_its_stop(
+    valkey: Server, prefix: str
+) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        await desk.put(30)
+        dead = await desk.fail(30)
+        draft = await desk.operator.retry(DEAD)
+        operation = await desk.operator.start(draft, stop_after=2, rate=20)
+        while operation.done < 2:
+            operation = await step(desk, operation)
+        keys, name = desk.deck.keys("q"), operation.id.split(" ")[0]
+        for job_id in await desk.call("ZRANGE", keys.operation_out(name), 0, -1):
+            # As if they had waited for long.
+            await desk.call("ZADD", keys.operation_out(name), "XX", 1, job_id)
+        while operation.done < 4:
+            operation = await step(desk, operation)
+        await settle(desk, "f", 2)
+        while operation.state in ("running", "undoing"):
+            operation = await step(desk, operation)
+        assert (operation.state, operation.new_failures) == ("stopped", 2)
+        assert await states(desk, dead) == ["dead"] * 30
+
+
 async def test_jobs_that_complete_make_room_for_others(valkey: Server, prefix: str) -> None:
     async with Desk(valkey.url, prefix) as desk:
         await desk.put(12)

@@ -24,13 +24,13 @@ local function bounded(value, default)
   return number and number > -1e15 and number < 1e15 and number or default
 end
 local fields = { 'state', 'total', 'done', 'ok', 'skipped', 'verb', 'starter', 'rate', 'stop',
-  'tokens', 'tokens_at', 'next', 'canary', 'canary_id', 'keep', 'resume', 'ccompleted',
+  'tokens', 'tokens_at', 'next', 'canary', 'canary_id', 'keep', 'resume', 'loose', 'ccompleted',
   'pcompleted', 'fretrying',
   'fdead', 'fcancelled', 'udead', 'lpending', 'ldead', 'lcancelled' }
 local op = {}
 for i, value in ipairs(call('HMGET', op_key, unpack(fields))) do op[fields[i]] = value or nil end
 local failed = 0
-for i = 19, #fields do failed = failed + bounded(op[fields[i]], 0) end
+for i = 20, #fields do failed = failed + bounded(op[fields[i]], 0) end
 local function answer(granted, wait)
   return { op.state or 'gone', bounded(op.total, 0), bounded(op.done, 0), bounded(op.ok, 0),
     bounded(op.skipped, 0), granted, wait }
@@ -41,11 +41,14 @@ if later > 0 and later <= 1000 then return answer(0, later) end
 local ahead, wait = call('ZCARD', frozen), 10
 local mine, state = unpack(op.canary_id
   and call('HMGET', tag .. 'r:' .. op.canary_id, 'op', 'state') or {})
-local gone = {}
-for _, id in ipairs(call('ZRANGE', out, 0, 199)) do
+local gone, stuck = {}, false
+local unproven = call('ZRANGE', out, 0, 199, 'WITHSCORES')
+for i = 1, #unproven, 2 do
+  local id = unproven[i]
   local fine, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'op', 'state')
   local where = fine and run[1] == operation and (run[2] or 'running')
   if where ~= 'pending' and where ~= 'running' then gone[#gone + 1] = id end
+  stuck = stuck or where == 'pending' and now - tonumber(unproven[i + 1]) > 3000
 end
 
 call('PERSIST', op_key)
@@ -86,11 +89,24 @@ elseif op.canary == 'waiting' then
 end
 local stop, rate = bounded(op.stop, 0), bounded(op.rate, 0)
 if stop > 0 then
-  if failed >= stop then return finish('stopped', failed .. ' new failures') end
-  -- No more jobs are unproven than may still fail.
+  if failed >= stop then
+    finish('stopped', failed .. ' new failures')
+    if op.loose and op.keep and call('EXISTS', copy) == 1 then
+      -- What nothing has started yet is taken back, and then it has stopped.
+      op.state = 'undoing'
+      call('HSET', op_key, 'state', 'undoing', 'then', 'stopped')
+      call('HDEL', op_key, 'undo_until')
+    end
+    return answer(0, 0)
+  end
+  -- No more jobs are unproven than may still fail, unless nobody takes those that are.
   if #gone > 0 then call('ZREM', out, unpack(gone)) end
   local free = stop - failed - call('ZCARD', out)
-  if free < most then most, wait = math.max(free, 0), 50 end
+  if stuck then
+    call('HSET', op_key, 'loose', 1)
+  elseif free < most then
+    most, wait = math.max(free, 0), 50
+  end
 end
 if ahead == 0 then return finish('done', 'all are started') end
 if rate > 0 then

@@ -3,7 +3,7 @@
 -- KEYS: ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs
 --       audit
 -- ARGV: tag, operation, actor, max, id of the audit entry that this takes back ("": none)
--- Returns: state (undoing, undone; any other: it cannot be taken back), jobs taken back, left alone,
+-- Returns: state (undoing, undone, stopped; any other: it cannot be taken back), jobs taken back, left alone,
 --          and still to look at; error QKIND, and then nothing was written
 
 local call = redis.call
@@ -33,7 +33,7 @@ local paused = {}
 for task in string.gmatch((meta[6] or '') .. '\n' .. (meta[7] or ''), '[^\n]+') do
   paused[task] = true
 end
-local op = call('HMGET', op_key, 'state', 'verb', 'undone', 'left', 'undo_of')
+local op = call('HMGET', op_key, 'state', 'verb', 'undone', 'left', 'undo_of', 'then')
 local verb, undone, left = op[2], bounded(op[3], 0), bounded(op[4], 0)
 if op[1] ~= 'undoing' then
   local ended = op[1] == 'done' or op[1] == 'stopped' or op[1] == 'aborted'
@@ -163,11 +163,11 @@ for _, each in ipairs(leaving) do call('ZREM', unpack(each)) end
 if #seen > 0 then call('HDEL', copy, unpack(seen)) end
 undone, left = undone + taken, left + skipped
 local ahead = call('HLEN', copy)
-op[1] = ahead > 0 and 'undoing' or 'undone'
+op[1] = ahead > 0 and 'undoing' or op[6] or 'undone'
 local of = ARGV[5] ~= '' and ARGV[5] or op[5] or ''
 call('HSET', op_key, 'state', op[1], 'undone', undone, 'left', left, 'ender', actor, 'undo_of', of)
 call('HDEL', op_key, 'undo_until')
-if ahead == 0 then
+if ahead == 0 and not op[6] then
   call('XADD', KEYS[14], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'undo', 'target',
     verb .. ' of ' .. undone + left .. ' jobs', 'count', undone, 'outcome',
     undone .. ' taken back, ' .. left .. ' left alone', 'of', of)
