@@ -11,7 +11,8 @@ from tests.servers import settings_for
 
 from qdeck import ledger, steps
 from qdeck import queue as verbs
-from qdeck.keys import queue_keys
+from qdeck.keys import QueueKeys, queue_keys
+from qdeck.links import Links
 from qdeck.record import Body, Settle, encode_body
 from qdeck.schedule import Step, store, tick
 from qdeck.scripts import Command
@@ -77,6 +78,7 @@ class Crowd:
         many = [part for n in range(500) for part in (f"new-{n:022d}", body)]
         yield "enqueue 500", verbs.enqueue(k, 10**9, many)
         yield "enqueue 1", verbs.enqueue(k, 10**9, ["one", body])
+        yield from self.tied(k)
         yield "claim 200", self.work(200)
         error = ("ValueError", "bad", "trace " * 1000, "group")
         runs = self.ids("runs", 200)
@@ -124,6 +126,20 @@ class Crowd:
         yield "restore a step", ledger.restore(k, k.ready, "copy-pending", act)
         self.client.zadd(k.cleared, {"copy-pending": 1})
         yield "sweep a step", ledger.sweep(k)
+
+    def tied(self, k: QueueKeys) -> Iterator[tuple[str, Command]]:
+        """Yield the scripts of keys and of jobs that wait for others, on as many as they take."""
+        keyed = encode_body(Body("mail", "{}", 9, links=Links(key="k", most=1)))
+        waiting = encode_body(Body("mail", "{}", 9, links=Links(after="q x", waits=1)))
+        for kind, body in (("keyed", keyed), ("waits", waiting)):
+            parts = [part for n in range(500) for part in (f"{kind}-{n:021d}", body)]
+            self.bench.run(verbs.enqueue(k, 10**9, parts))
+        yield "park 500", verbs.park(k)
+        gone = {f"1 mail gone-{n}": 1 for n in range(900)}
+        self.client.zadd(k.wait("k"), gone)
+        yield "reclaim", verbs.reclaim(k, ["k", *(f"other-{n}" for n in range(99))], "mail")
+        pairs = [(f"waits-{n:021d}", "q x") for n in range(verbs.BATCH)]
+        yield "deliver 200", verbs.deliver(k, pairs)
 
     def work(self, want: int, settles: list[Settle] | None = None) -> Command:
         """Return a claim with the next counter."""

@@ -13,7 +13,7 @@ import pytest
 from tests.core.apps import tied
 from tests.core.crew import crew
 from tests.core.serving import check_sets, eventually, finished, new_deck, serving, state_of
-from tests.servers import Server
+from tests.servers import Cluster, Server
 
 from qdeck import Context, Deck, Job, JobDead, State
 from qdeck import queue as verbs
@@ -264,6 +264,18 @@ async def test_a_flow_over_many_queues_and_chunks_is_enqueued_whole(
     async with serving(deck, "q0", "q1", "q2", "q9", concurrency=50):
         assert (await finished(deck, jobs[-1])).result == 7
     assert check_sets(valkey, prefix)["completed"] == 701
+
+
+async def test_a_chain_goes_over_the_nodes_of_a_cluster(cluster: Cluster, prefix: str) -> None:
+    queues = [cluster.queue_on(node, prefix) for node in range(3)]
+    async with new_deck(cluster.url, prefix) as deck:
+        tasks = Tasks(deck)
+        heads = [tasks.note.options(queue=queues[n % 3]).call(str(n)) for n in range(6)]
+        ends = [tasks.join.options(queue=queue, limit_key="k").call() for queue in queues]
+        jobs = await deck.group(heads).then(*ends).enqueue()
+        async with serving(deck, *queues):
+            done = [await finished(deck, job) for job in jobs]
+    assert [job.result for job in done[6:]] == ["012345"] * 3
 
 
 async def test_chains_and_groups_survive_killed_workers(

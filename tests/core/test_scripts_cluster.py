@@ -60,6 +60,9 @@ async def one_life(connector: Connector, prefix: str, queue: str) -> list[Any]:
         verbs.beat(keys, 15.0, [("job-2", 1)]),
         verbs.progress(keys, [("job-2", 1, 5.0, "m")]),
         verbs.append_logs(keys, [part]),
+        verbs.park(keys),
+        verbs.reclaim(keys, ["one"], "mail"),
+        verbs.deliver(keys, [("job-3", "other job-1")]),
         verbs.move(keys, "cancel", "eve", ["job-3", "job-2"]),
         verbs.trim(keys, settings_for("redis://127.0.0.1")),
     ):

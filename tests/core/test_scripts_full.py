@@ -19,6 +19,7 @@ from qdeck import steps
 from qdeck.binary import find_binary
 from qdeck.errors import ServerFull
 from qdeck.keys import queue_keys
+from qdeck.links import Links
 from qdeck.record import Body, Settle, encode_body
 from qdeck.schedule import Step, read_tick, store, tick
 from qdeck.scripts import Command, run_sync
@@ -146,6 +147,28 @@ def test_an_operator_cancels_and_deletes_when_memory_is_full(
     answer = verbs.read_moved(desk.run(verbs.move(desk.keys, verb, "eve", ids)))
     done = {"cancel": "cancelled", "delete": "deleted"}[verb]
     assert [moved.outcome for moved in answer] == [done, done, words]
+
+
+def test_what_waits_starts_and_keys_are_freed_when_memory_is_full(server: Server) -> None:
+    client = server.client()
+    desk = Desk(client)
+    links = {"waits": Links(after="q a", waits=1), "keyed": Links(key="k", most=1)}
+    for job_id, tie in links.items():
+        body = encode_body(Body("mail", "{}", links=tie))
+        desk.run(verbs.enqueue(desk.keys, 0, [job_id, body]))
+    desk.run(verbs.enqueue(desk.keys, 0, ["keyed-2", body]))
+    desk.fill()
+    assert desk.run(verbs.park(desk.keys)) == [1, 1]
+    assert desk.run(verbs.deliver(desk.keys, [("waits", "q a")])) == [1]
+    told = [Settle(desk.ids[0], 1, "c", "mail", 1.0, "1", then="q waits")]
+    turn = desk.work(2, 5, told)
+    assert turn.settled == ["completed"]
+    assert [job.id for job in turn.claimed] == ["waiting", "keyed", "waits"]
+    assert client.hget(desk.keys.outbox, desk.ids[0]) == b"q waits"
+    desk.work(3, 0, [Settle("keyed", 1, "c", "mail", 1.0, "1")])
+    assert desk.run(verbs.reclaim(desk.keys, ["k"], "mail")) == [1, 1, 1]
+    assert [job.id for job in desk.work(4, 5).claimed] == ["keyed-2"]
+    client.close()
 
 
 def test_a_bulk_delete_frees_memory_when_it_is_full(desk: Desk) -> None:
