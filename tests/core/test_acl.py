@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.core.serving import eventually
 from tests.servers import Server
 
 import qdeck
+from qdeck.admin import Denied, ScheduleSpec
 from qdeck.errors import ReadOnly
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -78,3 +81,32 @@ async def test_a_viewer_may_not_enqueue(prefix: str) -> None:
             with pytest.raises(ReadOnly):
                 await viewer.enqueue("double", {"n": 1})
             assert server.ask("KEYS", "*") == []
+
+
+async def test_a_worker_fires_what_an_operator_schedules_and_a_viewer_sees(prefix: str) -> None:
+    with Server() as server:
+        worker = make(login(server, "worker", prefix), prefix)
+        operator = make(login(server, "operator", prefix), prefix)
+        viewer = make(login(server, "viewer", prefix), prefix)
+        async with worker, operator, viewer:
+            serving = worker.worker(concurrency=2)
+            task = asyncio.create_task(serving.run())
+            spec = ScheduleSpec("twice", "* * * * * *", "double", payload={"n": 1})
+            await operator.admin().add_schedule(spec)
+
+            async def fired() -> bool:
+                found = await viewer.admin().schedule("twice")
+                return found is not None and found.last_outcome == "completed"
+
+            await eventually(fired, 20)
+            assert (await viewer.admin().preview("* * * * *")).ok
+            assert "twice" in await viewer.admin().export_schedules()
+            for call in (
+                viewer.admin().add_schedule(replace(spec, name="other")),
+                viewer.admin().disable_schedule("twice"),
+                viewer.admin().trigger_schedule("twice"),
+            ):
+                with pytest.raises(Denied, match="does not permit"):
+                    await call
+            await serving.stop()
+            await task
