@@ -262,12 +262,12 @@ if tokens then want = math.min(want, math.floor(tokens)) end
 -- Everything in a record that is used here is checked here; what does not fit raises.
 local function read(packed)
   local record = cmsgpack.unpack(packed)
-  local body = record[3]
+  local body, key = record[3], record[3][13] and record[3][13][4] or ''
   local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
   -- A comparison, unlike a sum, raises for text that looks like a number.
   assert(type(body[1]) == 'string' and type(body[2]) == 'string' and type(body[10]) == 'string'
-    and record[1] > 0 and record[2] >= 0 and body[3] >= 0 and body[6] >= 0 and body[7] >= 0
-    and body[8] >= -1 and body[11] >= 0 and sum < 1e15 and (not body[13] or #body[13][4] >= 0))
+    and type(key) == 'string' and record[1] > 0 and record[2] >= 0 and body[3] >= 0
+    and body[6] >= 0 and body[7] >= 0 and body[8] >= -1 and body[11] >= 0 and sum < 1e15)
   return body, record
 end
 local paused = {}
