@@ -182,6 +182,10 @@ ROWS: tuple[Row, ...] = (
     Row("dead", ("6",), "Dead", "Dead jobs, grouped by error", "views", 0, "dead", fixed=True),
     Row("workers", ("7",), "Work", "Workers; start a local one", "views", 0, "workers",
         fixed=True),
+    Row("redis", ("8",), "Redis", "The server: memory, disk, nodes, slow commands", "views", 0,
+        "redis", fixed=True),
+    Row("ops", ("9",), "Ops", "Ops: bulk operations, the record of acts, undo", "views", 0,
+        "ops", fixed=True),
     # move
     Row("open", ("enter",), "open", "open what the cursor is on", "move", 10, fixed=True),
     Row("back", ("escape",), "back", "close, unfilter, unmark, then go back", "move", 95,
@@ -208,6 +212,7 @@ ROWS: tuple[Row, ...] = (
     Row("range", ("V",), "range", "mark from here to where V is pressed again", "list"),
     Row("mark_all", ("a",), "mark all", "mark all that match, loaded or not", "list"),
     Row("copy", ("y",), "copy", "copy the id, the row or the payload", "list", 70, fixed=True),
+    Row("why", ("w",), "why", "why it waits, and what the verdict means", "list", 45, "why"),
     Row("log", ("l",), "log", "the log of the job or worker", "list", 50),
     # verbs
     Row("pause", ("p",), "pause", "pause or resume the queue", "acts", 20, "pause",
@@ -216,6 +221,9 @@ ROWS: tuple[Row, ...] = (
         ("resume_task", "pause_task"), (TaskRow,), "", _pause),
     Row("retry", ("r",), "retry", "retry dead jobs", "acts", 20, "retry",
         ("retry",), (JobRow, ErrorGroup), "Retry {what}", _jobs),
+    Row("patch", ("e",), "patch+retry", "change payloads of dead jobs, then retry them", "acts", 21,
+        "patch"),
+    Row("abort", ("x",), "abort", "end the bulk operation that runs", "acts", 24, "abort"),
     Row("run_now", ("r",), "run now", "make waiting jobs run at once", "acts", 20, "run now",
         ("run_now",), (JobRow,), "Run {what} now", _jobs),
     Row("cancel", ("x",), "cancel", "cancel unfinished jobs", "acts", 22, "cancel",
@@ -229,6 +237,15 @@ ROWS: tuple[Row, ...] = (
     Row("recover", ("r",), "recover", "give back the jobs that a lost worker held", "acts", 18,
         "recover", ("recover",), (WorkerRow,), "Give back the jobs of {what}", _worker),
     Row("start_worker", ("n",), "new worker", "start a local worker", "acts", 15, "start worker"),
+    Row("edit", ("e",), "edit", "edit the payload of one job; the old one is kept", "acts", 24,
+        "edit payload"),
+    Row("move", ("m",), "move", "make waiting jobs due at another time", "acts", 25, "move"),
+    Row("new_job", ("n",), "new job", "enqueue a job in this queue", "acts", 27, "new job"),
+    Row("again", (), "again", "enqueue a new job like this one", "acts", 0, "again"),
+    Row("limits", ("c",), "limits", "limits of the queue, slots of the worker", "acts", 28,
+        "limits"),
+    Row("clear", ("D",), "clear", "clear the queue; a copy is kept for 24 h", "acts", 29, "clear"),
+    Row("abort", ("x",), "abort", "end the bulk operation where it is", "acts", 21, "abort"),
     # schedules
     Row("edit_schedule", ("e",), "edit", "edit the schedule; shows its next runs",
         "acts", 18, "edit"),
@@ -256,6 +273,8 @@ ROWS: tuple[Row, ...] = (
         ("pause",), (QueueRow,), "Pause {what}", _pause),
     Row("resume_all", (), "resume all", "resume every paused queue", "everywhere", 0, "resume all",
         ("resume",), (QueueRow,), "Resume {what}", _pause),
+    Row("undo", ("u",), "undo", "take your newest act back (asks; 9 has those of others)",
+        "everywhere", 75, "undo"),
     Row("prompt", (":", "ctrl+p"), "command", "type a command or paste a job id", "everywhere", 80),
     Row("help", ("?",), "help", "this help", "everywhere", 85, "help"),
     Row("zone", ("Z",), "zone", "switch between UTC and local time", "everywhere", 0, "zone"),
@@ -301,6 +320,8 @@ def remap(rows: Sequence[Row], keys: Mapping[str, str]) -> tuple[tuple[Row, ...]
 
 # Rows that share a key on purpose: they are never at hand on one screen.
 _APART = (
+    {"patch", "edit_schedule"},
+    {"cancel", "abort"},
     {"retry", "run_now"},
     {"retry", "recover"},
     {"run_now", "recover"},
@@ -309,6 +330,13 @@ _APART = (
     {"start_worker", "new_schedule"},
     {"pause", "pause_schedule"},
     {"delete", "remove_schedule"},
+    {"delete", "clear"},
+    {"clear", "remove_schedule"},
+    {"cancel", "abort"},
+    {"edit", "edit_schedule"},
+    {"new_job", "start_worker"},
+    {"new_job", "find_next"},
+    {"new_job", "new_schedule"},
 )
 
 

@@ -64,7 +64,10 @@ class Shell(DeltaMixin, TerminalMixin):
     DEFAULT_MODE = "overview"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "overview": OverviewView,
-        **{name: _view(name) for name in ("queues", "running", "later", "cron", "dead", "workers")},
+        **{
+            name: _view(name)
+            for name in "queues running later cron dead workers redis ops".split()
+        },
     }
     CSS = "Screen { overflow: hidden; }"
 

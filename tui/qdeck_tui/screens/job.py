@@ -59,6 +59,12 @@ class JobView(View):
         """Whether the job has not been read yet."""
         return not self._read and self.head.trouble is None
 
+    def do_why(self) -> None:
+        """Say why the job does not run, or how it ended."""
+        from qdeck_tui.screens.why import explain
+
+        explain(self.desk, self.ref, None)
+
     # What is read
 
     def parts(self) -> Mapping[str, Read]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from qdeck.admin import JobRow, Pause, Selection, Target
+from qdeck.admin import ErrorGroup, JobRef, JobRow, Pause, QueueRow, Selection, Target, TaskRow
 from qdeck_tui.actions import Subject
 from qdeck_tui.format import clock, safe
 from qdeck_tui.screens.base import View
@@ -85,6 +85,26 @@ class ListView(View):
                 table.set_filter(text)
 
         self.desk.ask("/", before, changed, table.set_filter, lambda: table.set_filter(before))
+
+    def why_target(self) -> str | JobRef | None:
+        """Return what `w` explains: the queue or the job under the cursor, else the view's."""
+        row = self.pane.current if isinstance(self.pane, Listing) else None
+        if isinstance(row, QueueRow):
+            return row.name
+        if isinstance(row, JobRow):
+            return row.ref
+        if isinstance(row, (TaskRow, ErrorGroup)):
+            return row.queue
+        queue = getattr(self, "queue_row", None)
+        return queue.name if isinstance(queue, QueueRow) else None
+
+    def do_why(self) -> None:
+        """Say why what the cursor is on does not run."""
+        from qdeck_tui.screens.why import explain
+
+        snapshot = self.desk.snapshot
+        verdict = snapshot.verdict if snapshot and self.view_id == "overview" else None
+        explain(self.desk, self.why_target(), verdict)
 
     def do_copy(self) -> None:
         """Choose what to copy of the row under the cursor."""

@@ -17,6 +17,8 @@ PLACES = {
     "cron": ("cron", "CronView"),
     "dead": ("dead", "DeadView"),
     "workers": ("workers", "WorkersView"),
+    "ops": ("ops", "OpsView"),
+    "redis": ("redis", "RedisView"),
 }
 
 
