@@ -75,7 +75,7 @@ def test_a_list_that_moves_on_is_scrolled_by_the_terminal(by: int) -> None:
     seen = Seen()
     seen.paint(rows[10 : 10 + HEIGHT])
     sent = seen.paint(rows[10 + by : 10 + by + HEIGHT])
-    assert ("\x1bM" if by < 0 else "\n") in sent
+    assert ("\x1bM" if by < 0 else "\x1bD") in sent
     assert len(sent) < 250 * abs(by)
     assert seen.cells() == painted_anew(rows[10 + by : 10 + by + HEIGHT])
 

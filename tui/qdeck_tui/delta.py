@@ -161,7 +161,7 @@ class Frame:
             if len(cells) < self.width:
                 return None
             runs += [(y, start, run) for start, run in self._changed(row[:], 0, cells)]
-        edge, step = (bottom, "\n") if by > 0 else (top, "\x1bM")
+        edge, step = (bottom, "\x1bD") if by > 0 else (top, "\x1bM")
         move = f"\x1b[m\x1b[{top + 1};{bottom + 1}r\x1b[{edge + 1}H{step * abs(by)}\x1b[r"
         return move + self._drawn(runs)
 

@@ -13,12 +13,12 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from qdeck_tui.format import fit, safe, to_ascii, width
+from qdeck_tui.format import cut, fit, safe, to_ascii, width
 
 if TYPE_CHECKING:
     from qdeck_tui.palette import Palette
 
-__all__ = ["Canvas", "Line", "Look", "Span", "line_width", "overlay_style"]
+__all__ = ["Canvas", "Line", "Look", "Span", "clip", "line_width", "overlay_style"]
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]
@@ -35,6 +35,20 @@ class Look(Protocol):
 def line_width(line: Line) -> int:
     """Return the cells that a line of safe text takes up."""
     return sum(width(text) for text, _ in line)
+
+
+def clip(line: Line, cells: int) -> Line:
+    """Return a line of at most `cells` cells."""
+    if line_width(line) <= cells:
+        return line
+    kept: list[Span] = []
+    left = cells
+    for text, style in line:
+        kept.append((cut(text, left), style))
+        left -= width(kept[-1][0])
+        if left <= 0:
+            break
+    return tuple(kept)
 
 
 def overlay_style(line: Line, cells: int, style: str) -> Line:
@@ -118,9 +132,9 @@ class Canvas(Widget):
         for text, style in line:
             if left <= 0:
                 break
+            text = safe(text)
             if look.ascii:
                 text = to_ascii(text)
-            text = safe(text)
             used = width(text)
             if used > left:
                 text = fit(text, left)

@@ -153,7 +153,12 @@ class Dialog:
         if self._failed:
             said: list[Line] = [((part, "bad"),) for part in prose(self._failed, cells)]
             return [*said, (), (("Esc close", "key"),)]
-        result: list[Line] = list(self._text)
+        result: list[Line] = []
+        for line in self._text:
+            if len(line) == 1:
+                result += [((part, line[0][1]),) for part in prose(line[0][0], cells)]
+            else:
+                result.append(line)
         result.append(())
         if self._dropped and not self._started:
             result.append(((f"{count(self._dropped)} typed too early, dropped", "warn"),))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from qdeck_tui.format import cut, width
-from qdeck_tui.widgets.canvas import Canvas, Line, line_width
+from qdeck_tui.widgets.canvas import Canvas, Line, clip, line_width
 
 __all__ = ["Overlay", "Sheet"]
 
@@ -103,7 +103,8 @@ class Overlay(Canvas):
         lead = "" if plain else "┌─ "
         top = "" if plain else "─" * max(0, cells - width(lead) - width(title) - 2) + "┐"
         lines: list[Line] = [((lead, "rule"), (title, "title"), (" ", ""), (top, "rule"))]
-        for line in [*shown, *([()] * (room - len(shown)))]:
+        for whole in [*shown, *([()] * (room - len(shown)))]:
+            line = clip(whole, cells - 4)
             fill = cells - 4 - line_width(line)
             lines.append(((side or " ", "rule"), (" ", ""), *line, (" " * fill, ""), (" ", ""),
                           (side or " ", "rule")))  # fmt: skip
