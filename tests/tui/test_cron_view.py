@@ -491,3 +491,20 @@ async def test_hostile_schedules_keep_the_layout_of_every_sheet(size: tuple[int,
             assert not any(unicodedata.category(c) in ("Cc", "Cf") for c in "".join(lines))
             await desk.press("escape")
             await desk.until(lambda text, seen=seen: seen not in text)  # type: ignore[misc]
+
+
+async def test_the_first_screen_says_which_schedules_are_late_and_which_run_next() -> None:
+    async with running(planned()) as desk:
+        text = await desk.until("NEXT CRON")
+        text = await desk.until("backup_db")
+        line = next(line for line in text.splitlines() if "backup_db" in line)
+        assert line.index("LATE 4m  backup_db") < line.index("in 9m 03:22  cleanup_tmp")
+        assert "6 schedules, 1 off" in text
+        assert desk.twin.calls.count("schedules") == 1
+
+
+async def test_the_first_screen_without_schedules_says_which_keys_help() -> None:
+    twin = planned()
+    twin.plans.clear()
+    async with running(twin) as desk:
+        await desk.until("no schedules: 5 shows them")

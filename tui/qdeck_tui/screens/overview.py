@@ -15,6 +15,7 @@ from qdeck.admin import (
     Operation,
     Page,
     QueueRow,
+    ScheduleRow,
     Snapshot,
 )
 from qdeck_tui.format import clock, count, plural, prose
@@ -30,6 +31,7 @@ from qdeck_tui.screens.columns import (
     queue_match,
     queue_worst,
 )
+from qdeck_tui.screens.cronnext import NextCron
 from qdeck_tui.screens.lists import ListView
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
@@ -69,7 +71,8 @@ class OverviewView(ListView):
             lambda j: j.ref.id, worst=lambda j: overdue(j, self.desk.now),
         )  # fmt: skip
         self.longest.empty = ("nothing runs; 7 shows the workers, n there starts one",)
-        self.panes = [self.verdict, self.queues, self.failures, self.longest]
+        self.cron = NextCron()
+        self.panes = [self.verdict, self.queues, self.failures, self.cron, self.longest]
 
     def fit_panes(self, width: int, height: int) -> None:
         """Give the verdict and the lists their lines: the queues come first, the rest when there is
@@ -79,7 +82,9 @@ class OverviewView(ListView):
         self.verdict.styles.height = 4 if height >= 30 else 3
         self.failures.wanted = rest >= 16
         self.longest.wanted = rest >= 19
-        self.failures.styles.height = 9 if height >= 36 else 5
+        self.cron.wanted = rest >= 19
+        self.cron.styles.height = 2
+        self.failures.styles.height = 9 if height >= 36 else 4
         self.longest.styles.height = 9 if height >= 36 else 4
         for pane in self.panes:
             pane.display = pane.wanted
@@ -88,7 +93,11 @@ class OverviewView(ListView):
         """Ask for the groups and the longest running; the snapshot is always read."""
         wanted = {"operations": True, "errors": self.failures.wanted}
         wanted["running"] = self.longest.wanted
-        return {name: FIRST[name] for name, is_wanted in wanted.items() if is_wanted}
+        parts: dict[str, Read] = {name: FIRST[name] for name, asked in wanted.items() if asked}
+        if self.cron.due and self.queues.loaded:
+            # Not with the first screen, and seldom: it is all schedules for one line.
+            parts["schedules"] = lambda admin: admin.schedules()
+        return parts
 
     def show(self, parts: Parts) -> None:
         """Take the parts that were read."""
@@ -102,6 +111,9 @@ class OverviewView(ListView):
             self.failures.show(cast("ErrorGroups", parts["errors"]).groups)
         if "running" in parts and take(self.longest, parts["running"]):
             self.longest.show(cast("Page", parts["running"]).rows)
+        if "schedules" in parts and take(self.cron, parts["schedules"]):
+            rows = cast("tuple[ScheduleRow, ...]", parts["schedules"])
+            self.cron.tell(rows, self.desk.now, self.desk.zone)
         self.retitle()
 
     def _judge(self, snapshot: Snapshot, operations: object) -> None:
