@@ -21,7 +21,7 @@ import tempfile
 import termios
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,7 +83,13 @@ deck.enqueue_many_sync([compute.options(queue="cpu").call(0.05) for _ in range(1
 class Meter:
     """A program in a pseudo-terminal, and the moment of each piece of its output."""
 
-    def __init__(self, command: Sequence[str], env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
+        size: tuple[int, int] = (COLUMNS, ROWS),
+    ) -> None:
         self.began = time.perf_counter()
         self.pieces: list[tuple[float, int]] = []
         self.text = ""
@@ -91,8 +97,8 @@ class Meter:
         if self.pid == 0:
             os.chdir(cwd)
             os.execvpe(command[0], list(command), env)
-        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
-        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, size)
+        columns, rows = size
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds: float) -> int:
         """Take in output for at most so long; return the bytes of the first piece, 0 for none."""
