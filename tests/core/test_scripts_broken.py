@@ -88,7 +88,7 @@ def in_bulk(verb: str, yard: Yard) -> None:
     """Do an operator's verb as a bulk operation."""
     yard.run(steps.freeze(yard.keys, yard.keys.dead, "op", verb, "eve", 0, 900, yard.ids))
     yard.run(steps.start(yard.keys, "op", "eve"))
-    for _ in range(3):
+    for _ in range(5):
         step = steps.read_step(yard.run(steps.advance(yard.keys, verb, "eve", "op")))
     assert step.state == "done"
 

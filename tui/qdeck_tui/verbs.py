@@ -4,7 +4,6 @@ of it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from time import monotonic
@@ -27,6 +26,7 @@ from qdeck_tui.actions import Row, Subject, freeze
 from qdeck_tui.dispatch import permitted
 from qdeck_tui.format import plural, prose, safe, short_id
 from qdeck_tui.screens.base import View
+from qdeck_tui.screens.carry import RATE, STOP_AFTER, carry, pace_words
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.dialog import Dialog
 from qdeck_tui.widgets.overlay import Sheet
@@ -217,18 +217,8 @@ class Verbs:
             self._app.poll()
 
     async def _start(self, admin: Admin, draft: Draft, row: Row) -> None:
-        operation = await admin.start(draft)
-        said = monotonic()
-        while operation.state == "running":
-            operation = await admin.advance(operation.id, operation.queue)
-            if monotonic() - said > 0.5:
-                said = monotonic()
-                self._app.say(f"{row.label}: {operation.done:,} of {operation.total:,}")
-            await asyncio.sleep(0)
-        tail = f", {operation.skipped:,} skipped: they had changed" if operation.skipped else ""
-        text = f"{row.label}: {operation.ok:,} of {plural(operation.total, 'job')}{tail}"
-        self._app.say(text, "good")
-        self._app.poll()
+        rate, stop_after = _pace(draft.verb, draft.total)
+        await carry(self._app, admin, draft, row.label, rate=rate, stop_after=stop_after)
 
     def _sentences(
         self,
@@ -249,12 +239,20 @@ class Verbs:
             )
         if permission.reason:
             lines += [((part, "warn"),) for part in prose(permission.reason, 70)]
+        pace = pace_words(*_pace(row.id, number))
+        if pace:
+            lines.append(((pace, "dim"),))
         if number > 1:
             lines += [
                 (((f"  {short_id(job.ref.id)}  {safe(job.task)}  {safe(job.args)}")[:70], "dim"),)
                 for job in samples[:3]
             ]
         return lines
+
+
+def _pace(verb: str, number: int) -> tuple[float | None, int | None]:
+    """Return the rate and the stop rule for so many jobs of a verb."""
+    return (RATE, STOP_AFTER) if verb == "retry" and number > 1 else (None, None)
 
 
 def _what(subject: Subject, number: int, first: Target | None) -> str:

@@ -1,20 +1,25 @@
-"""View 6: dead jobs grouped by error, the largest group first, with its newest sample."""
+"""View 6: dead jobs grouped by error, the largest group first, with its newest sample and what its
+jobs have in common.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from qdeck.admin import Admin, ErrorGroup, ErrorGroups, JobDetail, Window
-from qdeck_tui.format import count, short_id, stamp, wrap
+from qdeck.admin import Admin, ErrorGroup, ErrorGroups, JobDetail, Operation, Window
+from qdeck_tui.format import count, safe, short_id, stamp, wrap
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import group_columns, group_match
 from qdeck_tui.screens.lists import ListView
+from qdeck_tui.screens.opsline import OperationsLine, ask_abort
+from qdeck_tui.screens.patch import patch_handler
+from qdeck_tui.screens.sharing import SharedPane
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.pane import TextPane
@@ -38,39 +43,51 @@ class DeadView(ListView):
         self.groups.empty = ("no dead jobs: nothing ran out of attempts, nothing was rejected",)
         self.sample = TextPane("SAMPLE")
         self.sample.empty = ("the newest job of the selected group appears here",)
-        self.panes = [self.groups, self.sample]
+        self.operations = OperationsLine()
+        self.shared = SharedPane()
+        self.panes = [self.groups, self.sample, self.shared, self.operations]
         self._box: Widget | None = None
+        self._side: Widget | None = None
         self._at = 0
         self._of: str | None = None
         self._shown: tuple[str | None, int] = (None, 0)
 
     def body(self) -> Iterable[Widget]:
         """Return one container, which turns with the width."""
+        self._side = Vertical(self.sample, self.shared)
         self._box = (Horizontal if self.app.size.width >= 110 else Vertical)(
-            *self.panes, classes="side"
+            self.groups, self._side, classes="side"
         )
-        return [self._box]
+        return [self._box, self.operations]
 
     def fit_panes(self, width: int, height: int) -> None:
         """Put the sample beside the groups on wide screens, below them else."""
-        if self._box is None:
+        if self._box is None or self._side is None:
             return
         wide = width >= 110
         self._box.styles.layout = "horizontal" if wide else "vertical"
         self.sample.wanted = height >= 18
-        self.sample.display = self.sample.wanted
+        self.shared.wanted = height >= 22
+        for pane in (self.sample, self.shared):
+            pane.display = pane.wanted
+        self._side.display = self.sample.wanted
         self.groups.styles.width = "3fr" if wide else "100%"
-        self.sample.styles.width = "2fr" if wide else "100%"
-        self.groups.styles.height = "100%" if wide else "1fr"
-        self.sample.styles.height = "100%" if wide else "1fr"
+        self._side.styles.width = "2fr" if wide else "100%"
+        self.groups.styles.height = "100%" if wide else "2fr"
+        self._side.styles.height = "100%" if wide else "3fr"
+        self.shared.styles.height = 4 if height < 30 else 10
 
     def parts(self) -> Mapping[str, Read]:
         """Ask for the groups and the sample of the selected one."""
-        parts: dict[str, Read] = {"errors": lambda admin: admin.errors()}
+        parts: dict[str, Read] = {
+            "errors": lambda admin: admin.errors(),
+            "operations": lambda admin: admin.operations(),
+        }
         group = self.groups.current
         if group is not None and self.sample.wanted:
             at, name = self._at, self.groups.current_id()
             parts[f"sample {name} {at}"] = lambda admin: _sample(admin, group, at)
+            parts |= self.shared.parts(name, group)
         return parts
 
     def show(self, parts: Parts) -> None:
@@ -84,6 +101,8 @@ class DeadView(ListView):
             self.groups.title = f"{total} DEAD in {len(found.groups)} groups"
             if not found.complete:
                 self.groups.title += f", {known:,} looked at so far"
+        if "operations" in parts and take(self.operations, parts["operations"]):
+            self.operations.tell(cast("tuple[Operation, ...]", parts["operations"]), self.desk.now)
         name = self.groups.current_id()
         if name != self._of:
             self._of, self._at = name, 0
@@ -94,6 +113,7 @@ class DeadView(ListView):
             self._show_sample(cast("JobDetail | None", value))
         elif name is None:
             self.sample.show([])
+        self.shared.tell(name, parts)
         self.retitle()
         if first and name is not None:
             self.desk.poll()
@@ -136,6 +156,22 @@ class DeadView(ListView):
     def do_following(self) -> None:
         """Show the next sample, which is older."""
         self._step(1)
+
+    @property
+    def do_patch(self) -> Callable[[], None] | None:
+        """Open the form that patches and retries the marked groups, or the one under the cursor."""
+        subject = self.subject()
+        group = self.groups.current
+        what = "the marked groups" if subject is not None and len(subject.targets) > 1 else ""
+        if group is not None and not what:
+            what = f"{group.task} in {group.queue}, {group.type}: {group.message[:80]}"
+        return patch_handler(self.desk, subject, safe(what))
+
+    @property
+    def do_abort(self) -> Callable[[], None] | None:
+        """Ask to end the operation that runs."""
+        running = self.operations.running
+        return None if running is None else lambda: ask_abort(self.desk, running)
 
     def do_open(self) -> None:
         """Open the jobs of the group."""

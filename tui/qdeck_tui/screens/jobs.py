@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from qdeck.admin import STATES, Admin, ErrorGroup, JobRow, Page, Selection, StateName, Window
-from qdeck_tui.format import count
+from qdeck_tui.format import count, safe
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import STATE_STYLES, job_columns, job_match
 from qdeck_tui.screens.lists import ListView
+from qdeck_tui.screens.patch import patch_handler
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.table import Column
 
@@ -57,6 +58,16 @@ class _JobsView(ListView):
     def do_log(self) -> None:
         """Open the log of the job under the cursor."""
         self.do_open()
+
+    @property
+    def do_patch(self) -> Callable[[], None] | None:
+        """Open the form that patches and retries the marked jobs, or the one under the cursor."""
+        subject, job = self.subject(), self.jobs.current
+        if job is None or job.state != "dead":
+            return None
+        many = subject is not None and (subject.selection is not None or len(subject.targets) > 1)
+        what = "this list" if many else f"{job.task} in {job.ref.queue}"
+        return patch_handler(self.desk, subject, safe(what))
 
 
 class GroupView(_JobsView):

@@ -18,7 +18,7 @@ from qdeck.admin import (
     ScheduleRow,
     Snapshot,
 )
-from qdeck_tui.format import clock, count, plural, prose
+from qdeck_tui.format import clock, count, prose
 from qdeck_tui.poller import Read
 from qdeck_tui.scout import FIRST
 from qdeck_tui.screens.base import Parts, take
@@ -33,6 +33,7 @@ from qdeck_tui.screens.columns import (
 )
 from qdeck_tui.screens.cronnext import NextCron
 from qdeck_tui.screens.lists import ListView
+from qdeck_tui.screens.opsline import told
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.pane import TextPane
@@ -134,9 +135,7 @@ class OverviewView(ListView):
             lines += [((f" {part}", style),) for part in prose(cause, max(20, self.size.width - 2))]
         running = [o for o in _operations(operations) if o.state == "running"]
         for operation in running[:1]:
-            counts = f"{operation.ok:,} ok, {operation.skipped:,} skipped"
-            words = f" {operation.verb} {plural(operation.total, 'job')}: {operation.done:,} done, "
-            lines.insert(0, ((words + counts, "accent"),))
+            lines.insert(0, told(operation))
         if not lines:
             lines = [((" nothing waits too long, nothing keeps failing", "dim"),)]
         self.verdict.show(lines)

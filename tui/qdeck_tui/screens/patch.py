@@ -1,0 +1,219 @@
+"""Patch and retry: the form with the changes and the pace, the question with what they would make
+of the jobs, and the operation that follows a yes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from qdeck.admin import Admin, Change, Denied, Diff, Draft, ErrorGroup, Selection
+from qdeck_tui.actions import Subject, freeze
+from qdeck_tui.desk import Console
+from qdeck_tui.format import cut, plural, prose, safe, short_id
+from qdeck_tui.screens.carry import RATE, STOP_AFTER, carry, pace_words
+from qdeck_tui.screens.question import question
+from qdeck_tui.widgets.canvas import Line
+from qdeck_tui.widgets.field import Field
+from qdeck_tui.widgets.form import Choice, Form, Text
+
+__all__ = ["open_patch", "patch_handler", "shown_diff"]
+
+_YES_NO = (("yes", "yes"), ("no", "no"))
+_TITLE = "PATCH AND RETRY"
+
+
+def open_patch(desk: Console, subject: Subject, what: str) -> None:
+    """Open the form for the dead jobs of a subject, which are named in words."""
+    refusal = desk.refusal or _denied(desk, subject)
+    if refusal:
+        desk.say(f"patch refused: {refusal}", "warn")
+        return
+    first = Choice("canary", "try 1 first", _YES_NO)
+    resume = Choice("resume", "then resume", _YES_NO)
+    fields = (
+        Text("changes", "set", Field(), _changes),
+        Text("rate", "rate /s", _field(f"{RATE:g}"), _rate),
+        Text("stop", "stop after", _field(str(STOP_AFTER)), _stop),
+        first,
+        resume,
+        Choice("copy", "keep copy", _YES_NO),
+    )
+
+    def done(values: dict[str, str]) -> None:
+        desk.close_sheet()
+        _ask(desk, subject, values, what)
+
+    form = Form(
+        _TITLE, fields, lambda values: _notes(values, what),
+        changed=desk.update_sheet, done=done, closed=desk.close_sheet,
+    )  # fmt: skip
+    desk.open_sheet(form)
+
+
+def _denied(desk: Console, subject: Subject) -> str:
+    """Return why the jobs may not be retried, empty where they may."""
+    if desk.admin is None:
+        return "not connected"
+    permission = desk.admin.actions(subject.targets[0]).get("retry")
+    if permission is None:
+        return "only dead and cancelled jobs can be patched and retried"
+    return "" if permission.allowed else permission.reason or "not allowed"
+
+
+def _ask(desk: Console, subject: Subject, values: dict[str, str], what: str) -> None:
+    """Ask before the write: the jobs are frozen now, and no others are meant."""
+    drafts: list[tuple[Admin, Draft]] = []
+
+    def answer(yes: bool) -> None:
+        for admin, draft in drafts:
+            work: Any = _go(desk, admin, draft, values) if yes else admin.forget(draft)
+            desk.begin_work(work, "patch and retry failed")
+        if not yes or not drafts:
+            desk.say("patch and retry: no, nothing was done")
+
+    dialog = question(desk, _TITLE, answer)
+
+    async def prepare() -> None:
+        admin = desk.admin
+        if admin is None:
+            dialog.fail("not connected")
+            return
+        try:
+            draft = await admin.patch(await _jobs(admin, subject), read(values), retry=True)
+        except Exception as error:
+            dialog.fail(f"patch and retry: {error}")
+            return
+        drafts.append((admin, draft))
+        if not draft.total:
+            dialog.fail("nothing to do: no job is dead any more")
+        elif draft.invalid == draft.total:
+            problem = draft.diffs[0].problem if draft.diffs else "its task refuses it"
+            dialog.fail(f"no job would take it: {problem}")
+        else:
+            dialog.fill(_sentences(draft, values, what), draft.total)
+
+    desk.begin_work(prepare(), "patch and retry failed")
+
+
+async def _jobs(admin: Admin, subject: Subject) -> Any:
+    """Return the jobs as a description where there is one, so that the server freezes them."""
+    if subject.selection is not None:
+        return subject.selection
+    if len(subject.targets) == 1 and isinstance(subject.targets[0], ErrorGroup):
+        group = subject.targets[0]
+        return Selection("dead", group.queue, group.fingerprint)
+    return await freeze(admin, subject)
+
+
+async def _go(desk: Console, admin: Admin, draft: Draft, values: dict[str, str]) -> None:
+    many = draft.total > 1
+    await carry(
+        desk,
+        admin,
+        draft,
+        "patch and retry",
+        rate=_number(values["rate"]) if many else None,
+        stop_after=int(values["stop"]) if many and values["stop"] else None,
+        canary=many and values["canary"] == "yes",
+        keep_copy=values["copy"] == "yes",
+        resume=many and values["canary"] == values["resume"] == "yes",
+    )
+
+
+def _sentences(draft: Draft, values: dict[str, str], what: str) -> list[Line]:
+    said = f"Patch and retry {plural(draft.total, 'dead job')} of {what}?"
+    lines: list[Line] = [((part, "bold"),) for part in prose(said, 70)]
+    if draft.warning:
+        lines += [((part, "warn"),) for part in prose(safe(draft.warning), 70)]
+    counts = f"{draft.changed or 0:,} change, {draft.unchanged or 0:,} stay the same"
+    lines.append(
+        ((counts, ""), (f", {draft.invalid or 0:,} invalid", "bad" if draft.invalid else ""))
+    )
+    for diff in draft.diffs:
+        lines.append(((f" {short_id(diff.ref.id)} ", "dim"), (cut(shown_diff(diff), 60), "")))
+    pace = pace_words(_number(values["rate"]), int(values["stop"]) if values["stop"] else None)
+    if draft.total > 1:
+        if values["canary"] == "yes":
+            lines.append((("tries one job first, and goes on if it completes", "dim"),))
+        if pace:
+            lines.append(((pace, "dim"),))
+    if values["copy"] == "yes":
+        lines.append((("can be undone for 24 hours", "dim"),))
+    return lines
+
+
+def shown_diff(diff: Diff) -> str:
+    """Return a change in one line: what goes and what comes, then the payload it is in."""
+    if diff.problem:
+        return safe(diff.problem)
+    before, after = _object(diff.before), _object(diff.after)
+    gone = {name: value for name, value in before.items() if after.get(name, ...) != value}
+    come = {name: value for name, value in after.items() if before.get(name, ...) != value}
+    old = _text(gone) if gone else cut(safe(diff.before), 26)
+    return safe(f"{old}  >  {_text(come)}")
+
+
+def _text(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)
+
+
+def _object(raw: str) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read(values: dict[str, str]) -> list[Change]:
+    """Return the changes of the form's line; several stand with `;` between them."""
+    return [Change.parse(part) for part in values["changes"].split(";") if part.strip()]
+
+
+def _changes(text: str) -> str:
+    try:
+        return "" if read({"changes": text}) else "args.name = value, -args.name or args.old -> new"
+    except Denied as error:
+        return str(error)
+
+
+def _field(text: str) -> Field:
+    made = Field()
+    made.put(text, fresh=True)
+    return made
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _rate(text: str) -> str:
+    value = _number(text)
+    good = not text or (value is not None and 0 < value <= 1_000_000)
+    return "" if good else "jobs a second, or empty for as fast as it goes"
+
+
+def _stop(text: str) -> str:
+    good = not text or (text.isdecimal() and 0 < int(text) <= 1000)
+    return "" if good else "new failures from 1 to 1,000, or empty for never"
+
+
+def _notes(values: dict[str, str], what: str) -> tuple[str, ...]:
+    return (
+        f"Dead jobs of {what}. They are frozen when you press Ctrl+X.",
+        "args.name = value    -args.name    args.old -> new    several with ;",
+        "Then resume: takes the pause of the task back once the first job completed.",
+    )
+
+
+def patch_handler(desk: Console, subject: Subject | None, what: str) -> Callable[[], None] | None:
+    """Return what opens the form, None where nothing is meant."""
+    if subject is None or not subject.targets:
+        return None
+    chosen = subject
+    return lambda: open_patch(desk, chosen, what)
