@@ -223,7 +223,6 @@ ROWS: tuple[Row, ...] = (
         ("retry",), (JobRow, ErrorGroup), "Retry {what}", _jobs),
     Row("patch", ("e",), "patch+retry", "change payloads of dead jobs, then retry them", "acts", 21,
         "patch"),
-    Row("abort", ("x",), "abort", "end the bulk operation that runs", "acts", 24, "abort"),
     Row("run_now", ("r",), "run now", "make waiting jobs run at once", "acts", 20, "run now",
         ("run_now",), (JobRow,), "Run {what} now", _jobs),
     Row("cancel", ("x",), "cancel", "cancel unfinished jobs", "acts", 22, "cancel",
@@ -321,7 +320,6 @@ def remap(rows: Sequence[Row], keys: Mapping[str, str]) -> tuple[tuple[Row, ...]
 # Rows that share a key on purpose: they are never at hand on one screen.
 _APART = (
     {"patch", "edit_schedule"},
-    {"cancel", "abort"},
     {"retry", "run_now"},
     {"retry", "recover"},
     {"run_now", "recover"},
