@@ -52,7 +52,8 @@ local answers, sheets, totals = { now, -1, 0, #settles }, {}, {}
 local function add(where, name, by) where[name] = (where[name] or 0) + by end
 local function note(name, page) add(totals, name, 1) add(page.counts, name, 1) end
 local function sheet(task)
-  sheets[task] = sheets[task] or { moves = {}, counts = {}, wait = {}, run = {}, ok = 0, got = 0 }
+  sheets[task] = sheets[task] or { moves = {}, counts = {}, wait = {}, run = {}, ok = 0, got = 0,
+    tail = ' ' .. task .. ' ' .. worker }
   return sheets[task]
 end
 local function bucket(ms)
@@ -100,9 +101,8 @@ end
 
 local function free_unique(id, digest, until_ms)
   local key, wait = tag .. 'unique:' .. digest, bounded(until_ms, 0)
-  if call('MGET', key)[1] == id then
-    call(unpack(wait > now and { 'PEXPIREAT', key, string.format('%.0f', wait) } or { 'DEL', key }))
-  end
+  if call('MGET', key)[1] ~= id then return end
+  call(unpack(wait > now and { 'PEXPIREAT', key, string.format('%.0f', wait) } or { 'DEL', key }))
 end
 local function clear_unless(name, kind)
   local found = call('TYPE', name).ok
@@ -215,17 +215,13 @@ for i = 1, #settles do
         call('HINCRBY', meta_key, 'log_bytes', kept - bytes)
       end
     end
-    if to == COMPLETED then
-      done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now, id, id
-    else
-      move(id, to, score, task, 'running')
-    end
+    if to ~= COMPLETED then move(id, to, score, task, 'running')
+    else done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now, id, id end
     running = running - 1
   end
   answers[4 + i] = answer
 end
 apply(lease)
-
 -- A repeat of the last claim returns what is still its own and claims nothing new; an older one,
 -- which nobody waits for any more, claims nothing.
 local again, seen, after = false, bounded(meta[10], 0), bounded(meta[7], 0)
@@ -243,8 +239,7 @@ if fine and type(list) == 'table' and type(list[1]) == 'number' then
     local clean, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'run', 'base')
     local packed = call('MGET', tag .. 'j:' .. id)[1]
     local of, attempt = read_run(clean and run[1] or '')
-    if packed and of == fence and string.match(run[1], ' ([^ ]*)$') == worker
-      and call('ZSCORE', lease, id) then
+    if packed and of == fence and call('ZSCORE', lease, id) then
       give(id, fence, attempt - bounded(run[2], 0), packed)
     end
   end
@@ -259,8 +254,21 @@ if again or meta[1] then want = 0 end
 if meta[2] then want = math.min(want, bounded(meta[2], 0) - running) end
 if tokens then want = math.min(want, math.floor(tokens)) end
 
+-- A record that says nothing special is known by its bytes: unpacking it costs six times as much.
+local plain, born = { [6] = 0, [7] = 0, [10] = '', [11] = 0 }, { 0, 0 }
+local function glance(packed)
+  local _, kind, _, _, a, b, c, d, e, f, due, shape, size = string.byte(packed, 1, 13)
+  if kind ~= 207 or due ~= 0 or shape ~= 157 or size < 160 or size > 191
+    or string.sub(packed, -10) ~= '\0\0\0\0\255\255\160\0\160\192' then return end
+  local payload, priority = string.byte(packed, size - 146), string.byte(packed, -11)
+  if payload < 160 or payload > 219 or priority > 9 then return end
+  plain[1], born[1] = string.sub(packed, 14, size - 147),
+    ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+  return true
+end
 -- Everything in a record that is used here is checked here; what does not fit raises.
 local function read(packed)
+  if glance(packed) then return plain, born end
   local record = cmsgpack.unpack(packed)
   local body, key = record[3], record[3][13] and record[3][13][4] or ''
   local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
@@ -274,7 +282,8 @@ local paused = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused[task] = true end
 local taken, leases, started, held, got, rank, bytes, crowded = { counter }, {}, {}, {}, 0, 0, 0
 local most, until_ms = math.max(want, 200), string.format('%.0f', now + lease_ms)
-local since, by = string.format(' %.0f %.0f ', now, lease_ms), ' ' .. worker
+local since = string.format(' %.0f %.0f ', now, lease_ms)
+local first_claim = '1 1' .. since
 -- Bodies are read in small steps, since one may hold 1 MiB.
 while got < want and rank < most and bytes < 4194304 do
   local found = call('ZRANGE', ready, rank, rank + math.min(want - got, 25) - 1, 'WITHSCORES')
@@ -319,7 +328,8 @@ while got < want and rank < most and bytes < 4194304 do
     else
       local page = sheet(task)
       fence, attempt, got = fence + 1, attempt + 1, got + 1
-      call('HSET', key, 'run', fence .. ' ' .. attempt .. since .. score .. ' ' .. task .. by)
+      local head = attempt == 1 and fence == 1 and first_claim or fence .. ' ' .. attempt .. since
+      call('HSET', key, 'run', head .. score .. page.tail)
       if body[10] ~= '' then
         call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
       end
@@ -338,39 +348,31 @@ while got < want and rank < most and bytes < 4194304 do
   end
 end
 if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
-answers[3] = crowded and 2 or got < want and (rank >= most or bytes >= 4194304) and 1 or 0
-
+answers[3] = (crowded or #held > 100) and 2
+  or got < want and (rank >= most or bytes >= 4194304) and 1 or 0
 tokens = tokens and tokens - got
 call('HSET', meta_key, 'seen', now, unpack(tokens and { 'tokens', tokens, 'tokens_at', now } or {}))
 if #held > 0 then call('HINCRBY', meta_key, 'held', #held) end
-local fields = {}
+local fields, places = {}, {}
 for task, page in pairs(sheets) do
   local ok, begun, moves = page.ok, page.got, page.moves
   moves.completed, moves.pending = ok, (moves.pending or 0) - begun
   moves.running = (moves.running or 0) + begun - ok
   page.counts.ok, page.counts.started = ok > 0 and ok or nil, begun > 0 and begun or nil
   if ok > 0 then add(totals, 'completed', ok) end
-  for word, by in pairs(page.moves) do
-    if by ~= 0 then call('HINCRBY', tasks_key, word .. ':' .. task, by) end
-  end
+  for word, by in pairs(moves) do add(places, word .. ':' .. task, by) end
   local index = bounded(call('HGET', tasks_key, 'index:' .. task), 41)
   local shown = ':' .. (index > 40 and 'other' or task)
-  for name, by in pairs(page.counts) do
-    add(fields, name, by)
-    add(fields, name .. shown, by)
-  end
+  for name, by in pairs(page.counts) do add(fields, name, by) add(fields, name .. shown, by) end
   for number, by in pairs(page.wait) do add(fields, 'wait:' .. number .. shown, by) end
   for number, by in pairs(page.run) do add(fields, 'run:' .. number .. shown, by) end
 end
-for field, by in pairs(totals) do call('HINCRBY', KEYS[10], field, by) end
-for field, by in pairs(fields) do
-  call('HINCRBY', minute_key, field, by)
-  call('HINCRBY', hour_key, field, by)
+local sums = { [tasks_key] = places, [KEYS[10]] = totals, [minute_key] = fields, [hour_key] = fields }
+for key, sum in pairs(sums) do
+  for field, by in pairs(sum) do if by ~= 0 then call('HINCRBY', key, field, by) end end
 end
-if first_of_minute and next(fields) then
-  call('EXPIRE', minute_key, 10800)
-  call('EXPIRE', hour_key, 3456000)
-end
+local lives = first_of_minute and { [minute_key] = 10800, [hour_key] = 3456000 } or {}
+for key, life in pairs(lives) do call('EXPIRE', key, life) end
 apply(ready)
 for i = 1, #held do
   clear_unless(held[i][1], 'zset')
@@ -379,7 +381,8 @@ for i = 1, #held do
 end
 if got > 0 then
   call('ZADD', lease, unpack(leases))
-  call('ZREM', ready, unpack(started))
+  local whole = got == rank and { 'ZREMRANGEBYRANK', ready, 0, got - 1 }
+  call(unpack(whole or { 'ZREM', ready, unpack(started) }))
 end
 
 -- The marker stands exactly if a job could be started now. Who called knows what is due next.
@@ -389,11 +392,9 @@ local open = not meta[1] and waiting > 0 and (not meta[2] or running < bounded(m
   and (not tokens or tokens >= 1)
 if open then call('ZADD', wake, 0, '1') else call('DEL', wake) end
 
-if running > 0 then
-  local first = tonumber(call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2])
-  -- While leases live, somebody has to be seen in each half of one (see tend.lua).
-  due = math.min(due, math.max(math.floor(first), after) + 1, now + 0.4 * lease_ms)
-end
+-- While leases live, somebody has to be seen in each half of one (see tend.lua).
+local first = running > 0 and tonumber(call('ZRANGE', lease, 0, 0, 'WITHSCORES')[2])
+if first then due = math.min(due, math.max(math.floor(first), after) + 1, now + 0.4 * lease_ms) end
 local ripe = tokens and tokens < 1 and waiting > 0 and now + (1 - tokens) * 1000 / rate or 1e15
 due = math.min(due, ripe, meta[8] and now or 1e15, bounded(meta[11], 1e15))
 if due < 1e15 then answers[2] = math.max(math.ceil(due - now), 0) end
