@@ -29,6 +29,7 @@ from qdeck.reader import Reader, text
 from qdeck.record import decode_map, to_ms
 from qdeck.schedule import (
     Note,
+    Stored,
     next_after,
     rfc3339,
     store,
@@ -288,8 +289,8 @@ class ScheduleVerbs:
                 continue
             if now is None and not spec:
                 return 0
-            mine = (seen + 1, spec, note.actor if note else "")
-            if now is not None and _mark(now) == mine:
+            mine = (seen + 1, spec, note.actor if note else "", int(enabled), until)
+            if now is not None and _mark(now.stored) == mine:
                 # The reply to this very change was lost, and it was sent again.
                 return now.stored.revision
             now = required(now, entry.name)
@@ -316,8 +317,8 @@ class ScheduleVerbs:
         return bool(facts)
 
 
-def _mark(entry: Entry) -> tuple[int, str, str]:
-    return entry.stored.revision, entry.stored.spec, entry.stored.editor
+def _mark(row: Stored) -> tuple[int, str, str, int, int]:
+    return row.revision, row.spec, row.editor, row.enabled, row.until
 
 
 def named(name: str) -> str:

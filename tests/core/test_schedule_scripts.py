@@ -334,13 +334,14 @@ def test_an_edit_needs_the_revision_that_was_seen_and_keeps_what_happened(plant:
     assert (stored.spec, stored.editor, stored.edited) == ('{"x": 1}', "ana", SLOT)
     assert len(stored.history) == 1
     ((_, entry),) = plant.client.xrange(plant.keys.audit)
-    assert entry == {
+    wanted = {
         b"actor": b"ana",
         b"verb": b"edit schedule",
         b"target": b"nightly",
         b"count": b"1",
         b"outcome": b"saved",
     }
+    assert entry.items() >= wanted.items()
 
 
 def test_a_slot_that_fired_cannot_be_put_in_front_again(plant: Plant) -> None:

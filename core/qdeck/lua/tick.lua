@@ -181,7 +181,7 @@ for i = 1, #handled do
   if not besides then
     history[#history + 1] = { slot, taken and '' or id, now - slot, taken or '', 1 }
   end
-  count('cron:' .. (taken or 'fired'), 1)
+  if word ~= '=' then count('cron:' .. (taken or 'fired'), 1) end
 end
 while #history > 20 do table.remove(history, 1) end
 
