@@ -155,7 +155,7 @@ async def test_what_runs_is_on_the_overview_and_among_the_dead_and_x_aborts_it()
         await desk.until("Abort retry of 1,204 jobs?")
         await desk.press("escape")
         await desk.until("it goes on")
-        assert twin.started["op1"].state == "running"
+        assert "abort" not in twin.calls
         await desk.press("x")
         await desk.until("Abort retry of 1,204 jobs?")
         await desk.say_yes()
