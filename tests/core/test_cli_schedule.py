@@ -137,7 +137,9 @@ def test_the_next_slots_of_an_expression_need_no_server(qdeck: Program) -> None:
     words = ("schedule", "next", "0 9 * * mon-fri", "--tz", "Europe/Berlin", "-n", "2")
     start = ("--from", "2026-03-27T09:00:00Z")
     assert qdeck.json(*words, *start) == ["2026-03-30T07:00:00Z", "2026-03-31T07:00:00Z"]
-    assert "Mon 2026-03-30 09:00:00 CEST" in qdeck.run(*words, *start).stdout
+    said = qdeck.run(*words, *start).stdout
+    assert "Mon 2026-03-30 09:00:00 CEST" in said
+    assert "ok    fires 5 times a week" in said
     assert len(qdeck.json("schedule", "next", "0 0 0 * * 0", "--tz", "UTC")) == 5
 
 

@@ -16,6 +16,7 @@ from qdeck.admin import Outcome, ScheduleRow, ScheduleSpec, parse_moment
 from qdeck.cli.door import Door, confirm, json_option, with_door, write_options
 from qdeck.cli.show import ago, print_json, print_table, schedule_object
 from qdeck.cron import Cron
+from qdeck.cronlint import lint
 from qdeck.cronwords import describe, parse_words
 from qdeck.errors import JobNotFound
 from qdeck.zone import find_zone
@@ -227,9 +228,9 @@ async def move(door: Door, name: str, queue: str, dry_run: bool, yes: bool) -> N
 @click.option("--from", "start", metavar="TIME", help="The first slot after this; else after now.")
 @json_option
 def next_(text: str, zone: str, count: int, start: str | None, as_json: bool) -> None:
-    """Show the next slots of an expression. Needs no server."""
+    """Show the next slots of an expression, and what to mind about it. Needs no server."""
     cron, place = Cron.parse(parse_words(text) or text), find_zone(zone)
-    slot = datetime.now(UTC) if start is None else _past("--from", start)
+    slot = begin = datetime.now(UTC) if start is None else _past("--from", start)
     slots: list[datetime] = []
     while len(slots) < count:
         found = cron.after(slot, place)
@@ -242,6 +243,8 @@ def next_(text: str, zone: str, count: int, start: str | None, as_json: bool) ->
     click.echo(describe(cron))
     for each in slots:
         click.echo(f"{each.astimezone(place):%a %Y-%m-%d %H:%M:%S %Z}  {each:%H:%M:%S} UTC")
+    for finding in lint(cron, place, (), begin):
+        click.echo(f"{finding.level:<4}  {finding.text}")
 
 
 @schedule.command()
