@@ -44,7 +44,7 @@ ENGINE_ORDER = in_order("""
 
 #: Every module of the console, likewise; `screens` (but its base) and `widgets` are one place each.
 CONSOLE_ORDER = in_order("""
-    __main__ launch tour app commands prompt keyboard typeahead framing shell look verbs
+    __main__ launch tour app commands acts prompt keyboard typeahead framing shell look verbs
     screens
     dispatch screens.base widgets desk actions poller scout
     delta lifetime colourless driver packets terminal

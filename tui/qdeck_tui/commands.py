@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC
 from typing import cast
 
+from qdeck_tui.acts import Acts
 from qdeck_tui.desk import Console
-from qdeck_tui.keyboard import Keyboard
 from qdeck_tui.local import Closing
 from qdeck_tui.look import Preview, choose, keep, load_others
 from qdeck_tui.screens.base import View
@@ -16,7 +16,7 @@ from qdeck_tui.widgets.listing import Listing
 __all__ = ["Commands"]
 
 
-class Commands(Keyboard):
+class Commands(Acts):
     """Going back, panes, zone, prompt, help, quitting."""
 
     def do_back(self) -> None:

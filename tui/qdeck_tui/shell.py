@@ -66,7 +66,7 @@ class Shell(DeltaMixin, TerminalMixin):
         "overview": OverviewView,
         **{
             name: _view(name)
-            for name in "queues running later cron dead workers redis ops".split()
+            for name in ["queues", "running", "later", "cron", "dead", "workers", "redis", "ops"]
         },
     }
     CSS = "Screen { overflow: hidden; }"
