@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 
 from qdeck.admin import LogLine
 from qdeck_tui.palette import Palette
-from qdeck_tui.widgets.logpane import KEPT, SLACK, LogPane
+from qdeck_tui.widgets.logpane import KEPT, KEPT_TEXT, SLACK, LogPane
 
 START = datetime(2026, 11, 21, 3, 12, tzinfo=UTC)
 
@@ -106,3 +106,39 @@ async def test_long_lines_are_cut_or_wrapped() -> None:
         assert seen(pane)[0].endswith("…")
         pane.do_wrap()
         assert seen(pane)[1].startswith("x")
+
+
+async def test_long_lines_are_kept_by_their_size() -> None:
+    async with shown() as pane:
+        for at in range(300):
+            pane.add([LogLine(str(at), START, "info", 1, f"line {at} " + "x" * 100_000)])
+        assert sum(len(line.text) for line in pane._lines) <= KEPT_TEXT
+        assert pane.dropped > 100
+        assert pane._lines[-1].text.startswith("line 299 ")
+        pane.restart()
+        pane.add(lines(0, 3))
+        assert pane.words().count("\n") == 3
+
+
+async def test_what_is_saved_is_all_that_the_window_has() -> None:
+    async with shown() as pane:
+        for at in range(0, 30_000, 500):
+            pane.add(lines(at, 500, "debug" if at % 1000 else "error"))
+        pane.do_level()
+        pane.search("line 29")
+        saved = pane.words().splitlines()
+        assert len(saved) == len(pane._lines) == 30_000 - pane.dropped
+        assert [text.rpartition(" ")[2] for text in saved] == [
+            str(at) for at in range(pane.dropped, 30_000)
+        ]
+
+
+async def test_a_search_looks_through_everything_kept() -> None:
+    async with shown() as pane:
+        pane.add(lines(0, 15_000))
+        pane.search("line 14321")
+        assert "line 14321" in seen(pane)
+        pane.search("line 7")
+        pane.do_top()
+        pane.do_find_next()
+        assert "line 7" in seen(pane)

@@ -20,6 +20,8 @@ __all__ = ["LogRead", "Poller", "Read", "Refreshed"]
 Read = Callable[[Admin], Awaitable[object]]
 PART_LIMIT = 12.0
 TAIL_PAUSE = 0.25
+# Lines of a log that are read at once: a key waits for no more than these.
+AT_ONCE = 200
 # Seconds in which the first screen is painted, before imports take the time of this process.
 PAINTED = 0.1
 
@@ -188,7 +190,7 @@ class Poller:
                 await asyncio.sleep(TAIL_PAUSE)
                 continue
             try:
-                chunk = await self.admin.log(ref, cursor, follow=True, limit=1000)
+                chunk = await self.admin.log(ref, cursor, follow=True, limit=AT_ONCE)
             except Exception as error:
                 self._post(LogRead(token, Failure(_words(error))))
                 await asyncio.sleep(2.0)
@@ -199,7 +201,7 @@ class Poller:
                 # A finished job may be retried and write again: look from time to time.
                 await asyncio.sleep(2.0)
             else:
-                await asyncio.sleep(0.02 if len(chunk.lines) >= 1000 else TAIL_PAUSE)
+                await asyncio.sleep(0.005 if len(chunk.lines) >= AT_ONCE else TAIL_PAUSE)
 
 
 async def _shut(admin: Admin) -> None:

@@ -18,6 +18,8 @@ __all__ = ["LogPane"]
 # Lines that are kept, and how many more may gather before the oldest are dropped.
 KEPT = 20_000
 SLACK = 2_000
+# Characters that are kept at most, whatever the number of lines.
+KEPT_TEXT = 16_000_000
 PAINT_EVERY = 0.25
 LONGEST = 4_000
 TIMES = ("utc", "local", "relative", "off")
@@ -35,6 +37,7 @@ class LogPane(Pane):
         self._say = say
         self._lines: list[LogLine] = []
         self._passing: list[LogLine] = []
+        self._characters = 0
         self.total: int | None = None
         self.dropped = 0
         self.top = 0
@@ -56,16 +59,20 @@ class LogPane(Pane):
         """Take more lines, drawn with the next paint; the oldest go once there are many."""
         for line in lines:
             self._lines.append(line)
+            self._characters += len(line.text)
             self.attempts = max(self.attempts, line.attempt)
             if self._passes(line):
                 self._passing.append(line)
         if len(self._lines) > KEPT + SLACK:
             self._trim(len(self._lines) - KEPT)
+        while self._characters > KEPT_TEXT and len(self._lines) > 1:
+            self._trim(max(1, len(self._lines) // 10))
         self.soon()
 
     def _trim(self, number: int) -> None:
         """Drop the oldest lines, and keep what is on screen where it is."""
         seen = sum(1 for line in self._lines[:number] if self._passes(line))
+        self._characters -= sum(len(line.text) for line in self._lines[:number])
         del self._lines[:number]
         del self._passing[:seen]
         self.dropped += number
@@ -76,6 +83,7 @@ class LogPane(Pane):
     def restart(self) -> None:
         """Forget all lines."""
         self._lines.clear()
+        self._characters = 0
         self._passing = []
         self.top = self.dropped = 0
         self._hit = None
