@@ -66,6 +66,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """The parsed expression; raises InvalidCron."""
         return Cron.parse(self.expression)
 
+    def check(self) -> None:
+        """Raise InvalidCron or SettingsError where slots cannot be computed here."""
+        Cron.parse(self.expression)
+        find_zone(self.zone)
+
     def terms(self, **more: Any) -> Options:
         """Return its options for one enqueue, with more of them."""
         return make_options(**self.options | more)

@@ -6,7 +6,8 @@ moving, import and export. What changes one schedule is inherited.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -52,10 +53,15 @@ _TRIES: Final = 5
 #: Slots that one backfill makes jobs for at most, and those of them that are named.
 _BACKFILL: Final = 10_000
 _NAMED: Final = 1000
+#: Seconds for which a preview compares with the schedules that it read.
+_OTHERS_FOR: Final = 3.0
 
 
 class ScheduleDesk(ScheduleVerbs):
     """The door to schedules."""
+
+    _others_at: float = float("-inf")
+    _others_read: Sequence[Entry] = ()
 
     # Looking
 
@@ -72,10 +78,13 @@ class ScheduleDesk(ScheduleVerbs):
         self, text: str, zone: str = "UTC", name: str = "", count: int = 5
     ) -> Preview:
         """Return what an expression or plain words would do, beside the other enabled schedules."""
-        entries = await self._timetable.entries()
+        # Asked at each key that is pressed: what the others say is read every few seconds.
+        if time.monotonic() - self._others_at > _OTHERS_FOR:
+            self._others_read = await self._timetable.entries()
+            self._others_at = time.monotonic()
         others: list[tuple[str, Cron, str]] = [
             (entry.name, entry.plan.cron, entry.plan.zone)
-            for entry in entries
+            for entry in self._others_read
             if entry.plan is not None and entry.stored.enabled and entry.name != name
         ]
         return preview(text, zone, others, at(await self._timetable.now()), count)

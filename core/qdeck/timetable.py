@@ -14,7 +14,7 @@ from qdeck.admin import Denied, JobRef, ScheduleRow, SlotRow, SlotWord
 from qdeck.errors import QdeckError
 from qdeck.plan import Plan, decode_plan
 from qdeck.reader import Reader, at_ms, items, text
-from qdeck.schedule import Past, Stored, at, decode_stored, next_after
+from qdeck.schedule import Past, Stored, at, decode_stored
 
 __all__ = ["Entry", "Timetable", "required"]
 
@@ -53,7 +53,7 @@ class Entry:
             return cls(name, queue, none, None, "it is not readable; save it anew, or remove it")
         try:
             plan = decode_plan(stored.spec)
-            next_after(plan, stored.last)
+            plan.check()
         except QdeckError as error:
             return cls(name, queue, stored, None, str(error))
         return cls(name, queue, stored, plan)
