@@ -247,15 +247,33 @@ class Deck(TaskDecorators, Inquiry):
             return self.send_sync(Call(spec, spec.encode((), dict(payload or {})), chosen))
         if self._other is not None:
             self.registry.get(task)
-        known = self._recall(task)
-        if known is None:
-            known = self._learn(task, self.call_sync("HGET", self.shared.tasks, task))
-        return self._send_one_sync(entry_by_name(task, raw, chosen, self.settings, known))
+        facts = self._facts_sync(task)
+        return self._send_one_sync(entry_by_name(task, raw, chosen, self.settings, facts))
+
+    async def retries_of(self, task: str) -> int:
+        """Return how often jobs of a task are retried that do not say so themselves: as its code or
+        what workers published says, else as the settings do.
+        """
+        spec = self.registry.find(task)
+        said = spec.max_retries if spec else (await self._facts(task)).get("max_retries")
+        return said if isinstance(said, int) else self.settings.max_retries
+
+    def retries_of_sync(self, task: str) -> int:
+        """Do what `retries_of` does, without an event loop."""
+        spec = self.registry.find(task)
+        said = spec.max_retries if spec else self._facts_sync(task).get("max_retries")
+        return said if isinstance(said, int) else self.settings.max_retries
 
     async def _facts(self, task: str) -> Mapping[str, Any]:
         known = self._recall(task)
         if known is None:
             known = self._learn(task, await self.call("HGET", self.shared.tasks, task))
+        return known
+
+    def _facts_sync(self, task: str) -> Mapping[str, Any]:
+        known = self._recall(task)
+        if known is None:
+            known = self._learn(task, self.call_sync("HGET", self.shared.tasks, task))
         return known
 
     def _recall(self, task: str) -> Mapping[str, Any] | None:

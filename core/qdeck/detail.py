@@ -41,16 +41,16 @@ async def find_job(reader: Reader, queues: Sequence[str], job_id: str) -> JobRef
     return None
 
 
-async def read_job(reader: Reader, ref: JobRef, default_retries: int) -> JobDetail | None:
+async def read_job(reader: Reader, ref: JobRef) -> JobDetail | None:
     """Return all that is kept of a job as of one moment; in a cluster a torn read is repeated."""
     for _ in range(3):
-        found = await _read(reader, ref, default_retries)
+        found = await _read(reader, ref)
         if found is None or found[1]:
             break
     return None if found is None else found[0]
 
 
-async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, bool] | None:
+async def _read(reader: Reader, ref: JobRef) -> tuple[JobDetail, bool] | None:
     keys = queue_keys(reader.deck.settings.prefix, ref.queue)
     replies = await reader.atomic(
         [
@@ -94,6 +94,8 @@ async def _read(reader: Reader, ref: JobRef, retries: int) -> tuple[JobDetail, b
     elif record is None:
         reason = reason or (MISSING if raw is None else UNREADABLE)
     crashes = number(more.get("crashes"))
+    silent = record is not None and record.body.max_retries < 0
+    retries = await reader.deck.retries_of(task) if silent else 0
     detail = JobDetail(
         row_of(hit, record, run_fields[: len(RUN_FIELDS)], error, retries),
         payload=record.body.payload if record else text(raw),

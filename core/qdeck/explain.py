@@ -45,7 +45,7 @@ class Explainer:
 
     async def job(self, ref: JobRef) -> Explanation:
         """Return why one job is not running; Denied where there is no record of it."""
-        found = await detail.read_job(self._reader, ref, self._reader.deck.settings.max_retries)
+        found = await detail.read_job(self._reader, ref)
         if found is None:
             raise Denied(f"there is no record of job {ref.id} in {ref.queue}")
         row = found.row
@@ -112,7 +112,7 @@ class Explainer:
         hits = [Hit(name, text(raw), 0.0, "pending") for raw in items(heads)]
         known, rows, runs = await asyncio.gather(
             self._known(alive),
-            read_rows(reader, hits, reader.deck.settings.max_retries, {}),
+            read_rows(reader, hits, {}),
             self._pages.running(served, Rows(0, _RUNS)),
         )
         return Scene(

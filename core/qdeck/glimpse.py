@@ -6,6 +6,7 @@ broken bytes give a row with the task `?` and the reason.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -71,9 +72,10 @@ class Glimpse:
 
 
 async def read_rows(
-    reader: Reader, hits: Sequence[Hit], default_retries: int, usual: dict[tuple[str, str], float]
+    reader: Reader, hits: Sequence[Hit], usual: dict[tuple[str, str], float]
 ) -> tuple[JobRow, ...]:
-    """Return the rows of jobs in one round trip, in a second one what stands behind long payloads.
+    """Return the rows of jobs in one round trip, in a second one what stands behind long payloads,
+    in a third one how often jobs that do not say are retried, where that is not known.
 
     `usual` are p95 run times in seconds by queue and task.
     """
@@ -100,14 +102,22 @@ async def read_rows(
         ]
     )
     tail = {(hit.queue, hit.id): raw for (hit, _), raw in zip(long, tails, strict=True)}
+    records = [seen.record if seen else None for _, seen, *_ in read]
+    for i, (hit, *_) in enumerate(read):
+        record = records[i]
+        if record is not None and (hit.queue, hit.id) in tail:
+            records[i] = _with_tail(record, tail[hit.queue, hit.id])
+    silent = sorted({each.body.task for each in records if each and each.body.max_retries < 0})
+    retries = dict(
+        zip(silent, await asyncio.gather(*map(reader.deck.retries_of, silent)), strict=True)
+    )
     rows = []
-    for hit, seen, head, run, error in read:
-        record, reason = seen.record if seen else None, ""
+    for (hit, _, head, run, error), record in zip(read, records, strict=True):
+        reason = ""
         if record is None:
             reason = MISSING if head in (b"", None) else UNREADABLE
-        elif (hit.queue, hit.id) in tail:
-            record = _with_tail(record, tail[hit.queue, hit.id])
-        row = row_of(hit, record, items(run), error, default_retries, reason)
+        default = retries.get(record.body.task, 0) if record else 0
+        row = row_of(hit, record, items(run), error, default, reason)
         if hit.state == "running" and (hit.queue, row.task) in usual:
             row = replace(row, usual_p95_s=usual[hit.queue, row.task])
         rows.append(row)

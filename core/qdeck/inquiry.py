@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import abstractmethod
 from typing import Any
 
 from qdeck import queue as verbs
@@ -79,6 +80,14 @@ class Inquiry(Link):
             raise connector.translate(error) from error
         return read_found(keys, job_id, answers)
 
+    @abstractmethod
+    async def retries_of(self, task: str) -> int:
+        """Return how often jobs of a task are retried that do not say so themselves."""
+
+    @abstractmethod
+    def retries_of_sync(self, task: str) -> int:
+        """Do what `retries_of` does, without an event loop."""
+
     async def job(self, job_id: str, *, queue: str | None = None) -> Job[Any] | None:
         """Return a job in whatever state it is; None when there is no record of it.
 
@@ -87,7 +96,11 @@ class Inquiry(Link):
         if self._other is not None:
             return self._other.jobs.get(job_id)
         found = await self.find(job_id, queue=queue)
-        return found.job(self.settings.max_retries) if found else None
+        if found is None:
+            return None
+        silent = found.silent
+        job: Job[Any] = found.job(await self.retries_of(silent) if silent else 0)
+        return job
 
     def job_sync(self, job_id: str, *, queue: str | None = None) -> Job[Any] | None:
         """Do what `job` does, without an event loop."""
@@ -105,7 +118,8 @@ class Inquiry(Link):
                     break
             if found.exists:
                 found = self._or_cleared_sync(keys, found)
-                job: Job[Any] = found.job(self.settings.max_retries)
+                silent = found.silent
+                job: Job[Any] = found.job(self.retries_of_sync(silent) if silent else 0)
                 return job
         return None
 

@@ -54,7 +54,7 @@ async def read_shared(reader: Reader, group: ErrorGroup) -> Shared:
         Hit(group.queue, text(flat[i]), float(flat[i + 1]), "dead")
         for i in range(0, len(flat) - 1, 2)
     ]
-    rows = await read_rows(reader, hits, reader.deck.settings.max_retries, {})
+    rows = await read_rows(reader, hits, {})
     minute = int((server_ms(clock) or 0) // 60_000)
     done = [text(raw) for raw in items(completed)]
     replies = await reader.read(

@@ -52,6 +52,12 @@ class Found(NamedTuple):
         run = {**self.run, b"reason": REASON.encode()}
         return self._replace(state=State.CANCELLED, score=float(copy.at), run=run)
 
+    @property
+    def silent(self) -> str:
+        """The task of a job that does not say how often it is retried; empty where it does."""
+        body = self.record.body if self.record else None
+        return body.task if body is not None and body.max_retries < 0 else ""
+
     def job(self, default_retries: int) -> Any:
         """Return the job as a value."""
         return job_from(

@@ -114,7 +114,7 @@ class Operator(BulkDesk, CrewDesk, InsightDesk, JobDesk, RecordDesk, ScheduleDes
     async def job(self, ref: JobRef) -> JobDetail | None:
         """Return one job; None when there is no record of it."""
         self._keys(ref.queue)
-        return await detail.read_job(self.reader, ref, self._deck.settings.max_retries)
+        return await detail.read_job(self.reader, ref)
 
     async def find(self, job_id: str) -> JobRef | None:
         """Return the reference of a job given its id; None when unknown."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from qdeck.admin import Denied, JobRow, Page, Selection, StateName, Window
-from qdeck.freezing import Frozen, freeze_hits, freeze_sources
 from qdeck.errors import InvalidQuery
+from qdeck.freezing import Frozen, freeze_hits, freeze_sources
 from qdeck.glimpse import Hit, read_rows
 from qdeck.keys import queue_keys
 from qdeck.listing import Source, order, sources_of, window_of
@@ -111,8 +111,7 @@ class Pages:
         """Return the rows of jobs; `sources` tell which tasks are paused before all is parked."""
         running = sorted({hit.queue for hit in hits if hit.state == "running"})
         usual = await self._usual_times(running)
-        retries = self._reader.deck.settings.max_retries
-        rows = await read_rows(self._reader, hits, retries, usual)
+        rows = await read_rows(self._reader, hits, usual)
         paused = {(source.queue, source.task) for source in sources if source.held}
         if not paused:
             return rows

@@ -68,7 +68,7 @@ class Console(Meter):
         for codes, switch in re.findall(r"\x1b\[\?([0-9;]+)([hl])", self.text):
             change = set(codes.split(";"))
             on = on | change if switch == "h" else on - change
-        return sorted(on - {"25", "2026"})
+        return sorted(on - {"7", "25", "2026"})
 
 
 @contextmanager

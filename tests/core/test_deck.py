@@ -14,6 +14,7 @@ from tests.servers import Server
 
 import qdeck
 from qdeck import Deck, Job, State
+from qdeck.admin import JobRef, Window
 from qdeck.task import Call
 
 
@@ -328,3 +329,30 @@ async def test_what_a_worker_published_decides_where_a_job_by_name_goes(
         assert (again.id, again.created) == (first.id, False)
         await deck.call("HSET", deck.shared.tasks, "odd", b"\xff not json")
         assert (await producer.enqueue("odd", {})).queue == "default"
+
+
+async def test_a_job_by_name_that_came_before_its_task_has_that_tasks_attempts_once_it_is_known(
+    deck: Deck, valkey: Server, prefix: str
+) -> None:
+    early = await deck.enqueue("once", queue="mail")
+    before = await deck.job(early.id)
+    assert before is not None
+    assert before.max_attempts == deck.settings.max_retries + 1
+    async with new_deck(valkey.url, prefix) as other:
+
+        @other.task(queue="elsewhere", max_retries=0)
+        async def once() -> None: ...
+
+        async with serving(other, "elsewhere"):
+            await eventually(lambda: deck.call("HEXISTS", deck.shared.tasks, "once"))
+    after = await deck.job(early.id)
+    blocking = await asyncio.to_thread(deck.job_sync, early.id)
+    door = deck.admin()
+    detail = await door.job(JobRef(early.id, "mail"))
+    page = await door.jobs("mail", "pending", Window())
+    await door.close()
+    assert after is not None
+    assert blocking is not None
+    assert detail is not None
+    assert (after.max_attempts, blocking.max_attempts) == (1, 1)
+    assert (detail.row.max_attempts, page.rows[0].max_attempts) == (1, 1)
