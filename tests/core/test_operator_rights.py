@@ -9,6 +9,7 @@ from tests.core.desk import Desk
 from tests.servers import Server
 
 from qdeck.admin import (
+    Change,
     Denied,
     Failure,
     JobRef,
@@ -94,7 +95,13 @@ async def test_a_user_with_an_operators_rights_can_use_every_verb(prefix: str) -
                 draft = await door.retry([JobRef(dead[0], "q")])
                 assert (await limited.finish(await door.start(draft))).ok == 1
                 draft = await door.delete(Selection("dead"))
-                await door.discard(draft)
+                await door.forget(draft)
+                draft = await door.patch(Selection("dead"), [Change("set", "n", "7")])
+                patched = await limited.finish(await door.start(draft))
+                assert (await door.undo_operation(patched.id)).changed == 1
+                draft = await door.retry(Selection("dead"))
+                slow = await door.start(draft, rate=0.01, stop_after=1, canary=True)
+                assert (await door.abort(slow.id)).changed == 1
             other = Desk(allow(server, "ana", OPERATOR, prefix), "elsewhere")
             async with other:
                 with pytest.raises(Denied, match="does not permit"):
