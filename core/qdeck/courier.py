@@ -31,6 +31,8 @@ _PAGE: Final = 50
 #: Keys that one call looks at, and that one look of the upkeep does.
 _KEYS: Final = 100
 _LOOK: Final = 2000
+#: Steps of parking between two turns.
+_STEPS: Final = 10
 #: Seconds that a worker that leaves gives to what it has just settled.
 _LAST: Final = 2.0
 
@@ -151,12 +153,16 @@ class Courier:
         self._wake.set()
 
     async def make_room(self, line: Line, turn: Turn) -> None:
-        """Give jobs that a turn came upon the places of their key, or hold them."""
-        if turn.crowded:
-            try:
-                await self._deck.execute(verbs.park(line.keys), patience=line.patience)
-            except Exception as error:
-                line.fail(error)
+        """Give jobs that a turn came upon the places of their key, or hold them, in a few steps."""
+        if not turn.crowded:
+            return
+        try:
+            for _ in range(_STEPS):
+                answer = await self._deck.execute(verbs.park(line.keys), patience=line.patience)
+                if answer[1] < BATCH:
+                    return
+        except Exception as error:
+            line.fail(error)
 
     async def run(self) -> None:
         """Act whenever there is something to do; errors are logged and end nothing."""

@@ -141,8 +141,8 @@ def deliver(keys: QueueKeys, pairs: Sequence[tuple[str, str]]) -> Command:
 
 
 def park(keys: QueueKeys) -> Command:
-    """Give the first pending jobs that have a limit key its places, and hold the others."""
-    return Command(script("park"), keys.of(_RECLAIM), (keys.tag, CHUNK))
+    """Hold the first `BATCH` pending jobs that a paused task or a full key keeps from running."""
+    return Command(script("park"), keys.of(_RECLAIM), (keys.tag, BATCH))
 
 
 def reclaim(keys: QueueKeys, limit_keys: Sequence[str], task: str = "") -> Command:
@@ -253,7 +253,7 @@ def limit(
 
 def fold(keys: QueueKeys) -> Command:
     """Add an hour that is over to the counters of all time; the answer is 1 to call again."""
-    return Command(script("fold"), (keys.life,), (keys.tag, CHUNK))
+    return Command(script("fold"), (keys.life,), (keys.tag, CHUNK // 5))
 
 
 def trim(keys: QueueKeys, settings: Settings) -> Command:

@@ -134,7 +134,7 @@ class Crowd:
         for kind, body in (("keyed", keyed), ("waits", waiting)):
             parts = [part for n in range(500) for part in (f"{kind}-{n:021d}", body)]
             self.bench.run(verbs.enqueue(k, 10**9, parts))
-        yield "park 500", verbs.park(k)
+        yield "park 200", verbs.park(k)
         gone = {f"1 mail gone-{n}": 1 for n in range(900)}
         self.client.zadd(k.wait("k"), gone)
         yield "reclaim", verbs.reclaim(k, ["k", *(f"other-{n}" for n in range(99))], "mail")

@@ -116,6 +116,31 @@ async def test_jobs_behind_a_full_key_are_not_held_up(bills: Bills) -> None:
         assert not any(each.held for each in page.rows)
 
 
+async def test_many_jobs_of_a_paused_task_do_not_stop_those_behind_them(
+    deck: Deck, valkey: Server
+) -> None:
+    @deck.task
+    async def held_up(n: int) -> None: ...
+
+    @deck.task
+    async def goes_on(n: int) -> int:
+        return n
+
+    await deck.enqueue_many(held_up.call(n) for n in range(20_000))
+    behind = await deck.enqueue_many(goes_on.call(n) for n in range(500))
+    await deck.admin("eve").pause("default", task="held_up")
+    valkey.ask("CONFIG", "RESETSTAT")
+    async with serving(deck, concurrency=10):
+        await all_done(deck, behind)
+        assert await held(deck, "held_up") == 20_000
+        stats = {line.split(b":")[0]: line for line in valkey.ask("INFO", "commandstats").split()}
+        turns = int(stats[b"cmdstat_evalsha"].split(b"calls=")[1].split(b",")[0])
+        # Some 200 are held a call, not one a call: a million take some thousand calls.
+        assert turns < 20_000 / 200 + 500
+    await deck.admin("eve").resume("default", task="held_up")
+    assert await deck.call("ZCARD", deck.keys("default").completed) == 500
+
+
 async def test_a_failed_given_back_or_cancelled_job_gives_its_place_to_the_next(
     bills: Bills,
 ) -> None:

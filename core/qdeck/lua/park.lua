@@ -1,5 +1,6 @@
--- Promise: gives jobs at the head of `ready` that have a limit key one of its places while there is
---          one, in order, and holds the others until there is; looks at so many jobs at most.
+-- Promise: holds jobs at the head of `ready` whose task is paused; gives those that have a limit key
+--          one of its places while there is one, in order, and holds the others until there is;
+--          looks at so many jobs at most.
 -- KEYS: ready lease meta wake
 -- ARGV: tag, number of jobs
 -- Returns: how many got a place, how many are held now; error QKIND, and then nothing was written
@@ -15,7 +16,8 @@ for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset' }) do
     return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at', 'keyed')
+local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at', 'keyed',
+  'paused_tasks')
 call('PERSIST', meta_key)
 
 local function bounded(value, default)
@@ -26,13 +28,16 @@ local function clear_unless(name, kind)
   local found = call('TYPE', name).ok
   if found ~= 'none' and found ~= kind then call('DEL', name) end
 end
+local paused = {}
+for task in string.gmatch(meta[7] or '', '[^\n]+') do paused[task] = true end
 -- What is not readable is dead for that reason when it is claimed.
-local function key_of(packed)
+local function ties_of(packed)
   local fine, record = pcall(cmsgpack.unpack, packed or '')
   local body = fine and type(record) == 'table' and record[3]
-  local links = type(body) == 'table' and type(body[1]) == 'string' and body[13]
-  if type(links) ~= 'table' or type(links[4]) ~= 'string' or links[4] == '' then return end
-  return links[4], math.max(bounded(links[5], 1), 1), body[1]
+  if type(body) ~= 'table' or type(body[1]) ~= 'string' then return end
+  local links = body[13]
+  if type(links) ~= 'table' or type(links[4]) ~= 'string' or links[4] == '' then return body[1] end
+  return body[1], links[4], math.max(bounded(links[5], 1), 1)
 end
 -- The places of a key are its members that run, or that are ready with one.
 local taken = {}
@@ -54,7 +59,7 @@ end
 
 local keyed, listed = meta[6] or '', {}
 for task in string.gmatch(keyed, '[^\n]+') do listed[task] = true end
-local given, sets, left, rank, bytes = 0, {}, {}, 0, 0
+local given, sets, left, waits, rank, bytes = 0, {}, {}, {}, 0, 0
 local function plan(set, score, member)
   if not sets[set] then
     clear_unless(set, 'zset')
@@ -65,7 +70,9 @@ local function plan(set, score, member)
   entries[#entries + 1] = member
 end
 while rank < most_jobs and bytes < 4194304 do
-  local found = call('ZRANGE', ready, rank, rank + 24, 'WITHSCORES')
+  -- Bodies are read in small steps where they may be large.
+  local step = rank > 0 and bytes < 1024 * rank and 100 or 25
+  local found = call('ZRANGE', ready, rank, rank + step - 1, 'WITHSCORES')
   if #found == 0 then break end
   local names = {}
   for i = 1, #found, 2 do names[#names + 1] = tag .. 'j:' .. found[i] end
@@ -73,15 +80,19 @@ while rank < most_jobs and bytes < 4194304 do
   local bodies = call('MGET', unpack(names))
   for i = 1, #names do
     local id, score = found[2 * i - 1], found[2 * i]
-    local key, most, task = key_of(bodies[i])
+    local task, key, most = ties_of(bodies[i])
     bytes = bytes + #(bodies[i] or '')
-    if key and taken_of(key) < most then
+    if task and paused[task] then
+      plan(tag .. 'held:' .. task, score, id)
+      left[#left + 1] = id
+    elseif key and taken_of(key) < most then
       local fresh = call('SADD', tag .. 'key:' .. key, id)
       taken[key], given = taken[key] + fresh, given + fresh
     elseif key and call('SISMEMBER', tag .. 'key:' .. key, id) == 0 then
       plan(tag .. 'held:' .. task, score, id)
       plan(tag .. 'wait:' .. key, score, string.format('%.0f %s %s', most, task, id))
-      plan(tag .. 'keyed:' .. task, 0, key)
+      if not waits[key .. ' ' .. task] then plan(tag .. 'keyed:' .. task, 0, key) end
+      waits[key .. ' ' .. task] = true
       left[#left + 1] = id
       if not listed[task] then keyed, listed[task] = keyed .. '\n' .. task, true end
     end
