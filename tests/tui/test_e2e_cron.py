@@ -176,3 +176,20 @@ def test_somebody_who_saved_first_is_not_overwritten(office: Office) -> None:
         pty.press("escape")
         pty.wait_for("was: 0 7 * * *")
         assert office.planned("nightly_report").expression == "0 7 * * *"
+
+
+def test_what_was_done_to_a_schedule_is_taken_back(office: Office) -> None:
+    with office.opened() as pty:
+        pty.press("5")
+        pty.wait_for("SCHEDULES 3")
+        pty.press("/", "cle", "enter")
+        pty.wait_gone("nightly_report")
+        pty.press("D")
+        pty.wait_for("Remove cleanup_tmp?")
+        answer(pty)
+        pty.wait_for("SCHEDULES 2")
+        pty.press("u")
+        pty.wait_for("remove schedule")
+        answer(pty)
+        pty.wait_for("SCHEDULES 3")
+        assert office.planned("cleanup_tmp").expression == "*/30 * * * *"
