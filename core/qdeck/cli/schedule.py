@@ -19,6 +19,7 @@ from qdeck.cron import Cron
 from qdeck.cronlint import lint
 from qdeck.cronwords import describe, parse_words
 from qdeck.errors import JobNotFound
+from qdeck.record import decode_map
 from qdeck.zone import find_zone
 
 __all__ = ["schedule"]
@@ -130,14 +131,15 @@ def terms(required: bool) -> Callable[[Run], Run]:
 @schedule.command()
 @NAME
 @terms(True)
-@click.option("-q", "--queue", help="The queue of its jobs.")
+@click.option("-q", "--queue", help="The queue of its jobs; else the task's.")
 @write_options
 @with_door
 async def add(
     door: Door, /, name: str, queue: str | None, dry_run: bool, yes: bool, **given: Any
 ) -> None:
     """Create a schedule."""
-    spec = ScheduleSpec(name, queue=queue or door.deck.settings.default, **_changes(given))
+    place = queue or await _queue_of(door, given["task"])
+    spec = ScheduleSpec(name, queue=place, **_changes(given))
     _say(await door.admin.add_schedule(spec, dry_run=dry_run))
 
 
@@ -314,6 +316,16 @@ async def import_(door: Door, file: Any, as_json: bool, dry_run: bool, yes: bool
             click.echo(f"{word:6} {', '.join(names)}")
     if dry_run:
         click.echo("nothing was changed")
+
+
+async def _queue_of(door: Door, task: str) -> str:
+    """Return the queue of a task as its code or its workers say, else the default one."""
+    known = door.deck.registry.find(task)
+    if known is not None:
+        return known.queue or door.deck.settings.default
+    facts = decode_map(await door.deck.call("HGET", door.deck.shared.tasks, task))
+    queue = facts.get("queue")
+    return queue if isinstance(queue, str) else door.deck.settings.default
 
 
 async def _row(door: Door, name: str) -> ScheduleRow:
