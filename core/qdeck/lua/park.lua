@@ -72,7 +72,8 @@ end
 while rank < most_jobs and bytes < 4194304 do
   -- Bodies are read in small steps where they may be large.
   local step = rank > 0 and bytes < 1024 * rank and 100 or 25
-  local found = call('ZRANGE', ready, rank, rank + step - 1, 'WITHSCORES')
+  local found = call('ZRANGE', ready, rank, rank + math.min(step, most_jobs - rank) - 1,
+    'WITHSCORES')
   if #found == 0 then break end
   local names = {}
   for i = 1, #found, 2 do names[#names + 1] = tag .. 'j:' .. found[i] end
