@@ -71,7 +71,7 @@ class Scene:
 def of_queue(scene: Scene) -> tuple[Cause, ...]:
     """Return why the next job of a queue is not running, the most important cause first."""
     row = scene.row
-    causes = [*of_server(scene.info)]
+    causes = [*of_server(scene.info), *_of_lost(scene)]
     if row.pending:
         causes += [*_of_pause(scene), *_of_held(scene)]
         if scene.waiting:
@@ -148,6 +148,21 @@ def of_service(scene: Scene) -> Iterable[Cause]:
             "look at what blocks its event loop (a stack dump), or stop it"
             if stuck
             else "resume it, or start another one",
+        )
+
+
+def _of_lost(scene: Scene) -> Iterable[Cause]:
+    """Yield that runs were lost with their workers and that nobody is there to run them again."""
+    if scene.named:
+        return
+    name, alive = scene.row.name, {each.id for each in scene.workers if each.state != "lost"}
+    lost = [r for r in scene.running if r.ref.queue == name and r.worker not in alive]
+    if lost:
+        yield Cause(
+            "no worker",
+            f"{jobs(len(lost))} of {name} ran on workers that were lost, and no worker serves "
+            f"{name} to run {'it' if len(lost) == 1 else 'them'} again",
+            f"start one: qdeck worker APP -q {name}",
         )
 
 
@@ -248,10 +263,10 @@ def of_slots(scene: Scene) -> Iterable[Cause]:
         yield from _slow(scene, task, [run for run in runs if run.task == task], number, slots)
     parts = [f"{number} with {task}" for task, number in tasks.most_common(3)]
     told = f", {' and '.join(parts)}" if parts else ""
-    workers = "1 worker" if len(serving) == 1 else f"{len(serving)} workers"
+    workers = "1 worker that serves" if len(serving) == 1 else f"{len(serving)} workers that serve"
     yield Cause(
         "busy",
-        f"all {slots} slots of {workers} that serve {scene.row.name} are busy{told}",
+        f"all {slots} slots of {workers} {scene.row.name} are busy{told}",
         "wait, or add slots or workers: qdeck worker APP -q "
         f"{scene.row.name} -c {max(slots, 1) * 2}",
     )

@@ -1,7 +1,8 @@
 """What the dead jobs of an error group have in common, told from a sample of the newest.
 
 An argument counts as missing when the task is known to take it (from the schema that workers
-published, or from completed jobs of the same task) and hardly a member carries it.
+published, or from completed jobs of the same task) and hardly a member carries it with a value
+other than null.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _facts(
     if not rows:
         return
     seen = Counter(name for args in carried for name in args)
-    yield from _missing(group, seen, len(carried), good, known)
+    yield from _missing(group, carried, good, known)
     for task, many in Counter(row.task for row in rows).most_common(3):
         yield Fact("task", task, many / len(rows), f"task {task} {many / len(rows):.0%}")
     yield Fact("queue", group.queue, 1.0, f"queue {group.queue} 100%")
@@ -150,15 +151,19 @@ def _facts(
 
 def _missing(
     group: ErrorGroup,
-    seen: Mapping[str, int],
-    size: int,
+    carried: Sequence[Mapping[str, msgspec.Raw]],
     good: Sequence[Mapping[str, msgspec.Raw]],
     known: Sequence[str],
 ) -> Iterable[Fact]:
     """Yield the arguments that members lack: named by the error, then had by completed jobs."""
+    size = len(carried)
     if not size:
         return
-    usual = Counter(name for args in good for name in args)
+    seen, usual = (
+        Counter(name for args in each for name, value in args.items() if bytes(value) != b"null")
+        for each in (carried, good)
+    )
+    null = {name for args in carried for name, value in args.items() if bytes(value) == b"null"}
     found = []
     for name in dict.fromkeys((*known, *usual)):
         lacking = 1 - seen.get(name, 0) / size
@@ -168,8 +173,9 @@ def _missing(
         named = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", group.message) is not None
         source = "completed" if had >= _MOSTLY else "schema"
         whence = f"{had:.0%} of {len(good)} completed jobs have it" if had else "the task takes it"
+        word = "is null or missing" if name in null else "is missing"
         told = "all" if lacking == 1 else f"{lacking:.0%}"
-        line = f"argument {name} is missing in {told} of {size} looked at ({whence})"
+        line = f"argument {name} {word} in {told} of {size} looked at ({whence})"
         found.append((not named, -had, name, Fact("missing", name, lacking, line, "", source)))
     for *_, fact in sorted(found, key=lambda each: each[:3]):
         yield fact

@@ -20,11 +20,11 @@ def some(names: Sequence[str], most: int = 3) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its largest unit, in tenths below 10 s."""
+    """Return a length of time in its largest unit, in tenths below 2 s."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
-    return f"{int(seconds)}s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f}s"
+    return f"{int(seconds)}s" if seconds >= 2 or seconds == int(seconds) else f"{seconds:.1f}s"
 
 
 def since_when(since: datetime | None) -> str:

@@ -160,6 +160,19 @@ async def test_a_queue_that_no_worker_serves_is_told_with_those_that_are(
         assert cause.text == "no worker serves q; those that run serve bulk, mail"
 
 
+async def test_runs_lost_with_their_worker_are_told_where_nobody_serves(
+    valkey: Server, prefix: str
+) -> None:
+    async with shop(valkey, prefix) as desk:
+        await desk.put(2)
+        await desk.claim(2)
+        found = await why(desk)
+        assert (found.word, found.text) == (
+            "no worker",
+            "2 jobs of q ran on workers that were lost, and no worker serves q to run them again",
+        )
+
+
 async def test_workers_that_are_all_quiet_are_told(valkey: Server, prefix: str) -> None:
     async with shop(valkey, prefix) as desk, serving(desk.deck, "q") as worker:
         await eventually(lambda: _states(desk, ["running"]))
@@ -205,7 +218,7 @@ async def test_busy_slots_name_what_they_run(valkey: Server, prefix: str) -> Non
     async with shop(valkey, prefix) as desk, serving(desk.deck, "q", concurrency=2):
         await desk.put(5, "q", "nap")
         cause = await until(desk, "busy")
-        assert cause.text == "all 2 slots of 1 worker that serve q are busy, 2 with nap"
+        assert cause.text == "all 2 slots of 1 worker that serves q are busy, 2 with nap"
 
 
 async def test_a_task_that_fails_is_named_with_its_share(valkey: Server, prefix: str) -> None:
