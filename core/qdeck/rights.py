@@ -24,12 +24,18 @@ __all__ = ["READ_ONLY", "permissions"]
 
 READ_ONLY: Final = "this door is read-only"
 _YES: Final = Permission(True)
-_JOB: Final[tuple[Action, ...]] = ("cancel", "run_now", "retry", "delete")
+_JOB: Final[tuple[Action, ...]] = (
+    "cancel", "run_now", "retry", "delete", "discard", "move_in_time", "priority", "patch",
+)  # fmt: skip
 _WHY: Final[Mapping[Action, str]] = {
     "cancel": "it is {state} already",
     "run_now": "it is {state}; only scheduled and retrying jobs can be made to run now",
     "retry": "it is {state}; only dead and cancelled jobs can be retried",
     "delete": "it is running; cancel it first",
+    "discard": "it is {state}; only jobs that wait can be made dead",
+    "move_in_time": "it is {state}; only scheduled and retrying jobs can be moved in time",
+    "priority": "it is {state}; only jobs that wait have a priority to change",
+    "patch": "it is running; its payload is in use",
 }
 
 
@@ -43,7 +49,7 @@ def permissions(target: Target, read_only: bool) -> dict[Action, Permission]:
     elif isinstance(target, JobRow):
         found = {verb: _job(verb, target) for verb in _JOB}
     elif isinstance(target, ErrorGroup):
-        found = {"retry": _YES, "delete": _YES}
+        found = {"retry": _YES, "delete": _YES, "patch": _YES}
     else:
         found = _worker(target)
     if read_only:
@@ -64,7 +70,7 @@ def _job(verb: Action, job: JobRow) -> Permission:
     if verb == "cancel" and job.state == "running":
         said = "it was asked to stop already" if job.cancel_requested else "it is asked to stop"
         return Permission(True, said)
-    if verb in ("retry", "run_now") and job.task == "?":
+    if verb not in ("cancel", "delete") and job.task == "?":
         return Permission(False, "its record is not readable; it can only be deleted")
     return _YES
 
