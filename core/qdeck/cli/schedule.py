@@ -14,12 +14,12 @@ import click
 
 from qdeck.admin import Outcome, ScheduleRow, ScheduleSpec, parse_moment
 from qdeck.cli.door import Door, confirm, json_option, with_door, write_options
+from qdeck.cli.plans import changes, queue_of, terms
 from qdeck.cli.show import ago, print_json, print_table, schedule_object
 from qdeck.cron import Cron
 from qdeck.cronlint import lint
 from qdeck.cronwords import describe, parse_words
 from qdeck.errors import JobNotFound
-from qdeck.record import decode_map
 from qdeck.zone import find_zone
 
 __all__ = ["schedule"]
@@ -97,37 +97,6 @@ async def show(door: Door, name: str, as_json: bool) -> None:
         )
 
 
-def terms(required: bool) -> Callable[[Run], Run]:
-    """Add the options that say what a schedule is."""
-
-    def decorate(function: Run) -> Run:
-        for option in (
-            click.option("--catch-up", type=float, help="Seconds that misfire all goes back."),
-            click.option("--jitter", type=float, help="Seconds that a job is late at most."),
-            click.option(
-                "--overlap",
-                type=click.Choice(["allow", "skip"]),
-                help="Whether a slot is dropped while the last job is unfinished.",
-            ),
-            click.option(
-                "--misfire",
-                type=click.Choice(["skip", "latest", "all"]),
-                help="Which slots fire that no worker was there for.",
-            ),
-            click.option("--option", "options", multiple=True, metavar="NAME=VALUE",
-                         help="Such as priority=high, timeout=60, unique=true, expires=300."),
-            click.option("--tz", "zone", metavar="ZONE", help="Time zone, such as Europe/Berlin."),
-            click.option("--payload", metavar="JSON", help="Arguments of the task."),
-            click.option("--task", required=required, help="What to enqueue."),
-            click.option("--cron", "expression", metavar="EXPR", required=required,
-                         help="When; see `qdeck schedule --help`."),
-        ):  # fmt: skip
-            function = option(function)
-        return function
-
-    return decorate
-
-
 @schedule.command()
 @NAME
 @terms(True)
@@ -138,8 +107,8 @@ async def add(
     door: Door, /, name: str, queue: str | None, dry_run: bool, yes: bool, **given: Any
 ) -> None:
     """Create a schedule."""
-    place = queue or await _queue_of(door, given["task"])
-    spec = ScheduleSpec(name, queue=place, **_changes(given))
+    place = queue or await queue_of(door, given["task"])
+    spec = ScheduleSpec(name, queue=place, **changes(given))
     _say(await door.admin.add_schedule(spec, dry_run=dry_run))
 
 
@@ -153,14 +122,12 @@ async def edit(
     door: Door, /, name: str, revision: int | None, dry_run: bool, yes: bool, **given: Any
 ) -> None:
     """Change what is given of a schedule; the rest stays."""
-    changes = _changes(given)
-    if not changes:
+    said = changes(given)
+    if not said:
         raise click.UsageError("give what is to change, such as --cron or --payload")
     row = await _row(door, name)
     seen = row.revision if revision is None else revision
-    outcome = await door.admin.edit_schedule(
-        replace(row.spec, **changes), seen or 0, dry_run=dry_run
-    )
+    outcome = await door.admin.edit_schedule(replace(row.spec, **said), seen or 0, dry_run=dry_run)
     _say(outcome)
 
 
@@ -318,16 +285,6 @@ async def import_(door: Door, file: Any, as_json: bool, dry_run: bool, yes: bool
         click.echo("nothing was changed")
 
 
-async def _queue_of(door: Door, task: str) -> str:
-    """Return the queue of a task as its code or its workers say, else the default one."""
-    known = door.deck.registry.find(task)
-    if known is not None:
-        return known.queue or door.deck.settings.default
-    facts = decode_map(await door.deck.call("HGET", door.deck.shared.tasks, task))
-    queue = facts.get("queue")
-    return queue if isinstance(queue, str) else door.deck.settings.default
-
-
 async def _row(door: Door, name: str) -> ScheduleRow:
     row = await door.admin.schedule(name)
     if row is None:
@@ -335,38 +292,6 @@ async def _row(door: Door, name: str) -> ScheduleRow:
             f"there is no schedule {name!r} here; `qdeck schedule list` shows those there are"
         )
     return row
-
-
-def _changes(given: dict[str, Any]) -> dict[str, Any]:
-    """Return what was given of a schedule, ready for its values."""
-    found = {name: value for name, value in given.items() if value not in (None, ())}
-    if "expression" in found:
-        found["expression"] = parse_words(found["expression"]) or found["expression"]
-    if "payload" in found:
-        found["payload"] = _object(found["payload"])
-    if "options" in found:
-        found["options"] = dict(_pair(text) for text in found["options"])
-    return found
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise click.UsageError(f"--payload is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise click.UsageError('--payload is no JSON object; write {"name": value}')
-    return value
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    name, equals, raw = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"--option {text!r} is no NAME=VALUE")
-    try:
-        return name, json.loads(raw)
-    except ValueError:
-        return name, raw
 
 
 def _moment(option: str, text: str) -> datetime:
