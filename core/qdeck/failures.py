@@ -140,7 +140,8 @@ def translate(error: BaseException, address: str, secrets: tuple[str, ...] = ())
     if isinstance(error, errors.MaxConnectionsError) or "max number of clients" in said:
         return ConnectionFailed(f"{address} takes no more connections ({said}); raise maxclients")
     if isinstance(error, (errors.TimeoutError, TimeoutError)):
-        return ConnectionFailed(f"{address} did not answer in time ({said}); check its load")
+        hint = "its load, and whether TLS is spoken there" if "rediss:" in address else "its load"
+        return ConnectionFailed(f"{address} did not answer in time ({said}); check {hint}")
     if "Master" in type(error).__name__:
         return ConnectionFailed(f"the sentinels of {address} name no primary ({said}); check them")
     if isinstance(error, RETRYABLE):

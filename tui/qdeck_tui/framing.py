@@ -29,7 +29,7 @@ class Framing(Shell):
         if view is None:
             return
         old = monotonic() - self._read_at
-        live = not self._trouble and old < max(5.0, 3 * self.poller.every)
+        live = not self._trouble and not self.stale
         note = self._trouble
         if not live and self._read_at > 0:
             note = f"stale {age(old)}" + (f": {note}" if note else "")

@@ -172,6 +172,8 @@ class Poller:
     async def _part(self, admin: Admin, read: Read) -> object:
         try:
             return await asyncio.wait_for(read(admin), PART_LIMIT)
+        except TimeoutError as error:
+            return Failure(str(error) or f"no answer within {PART_LIMIT:g} s")
         except Exception as error:
             return Failure(_words(error))
 

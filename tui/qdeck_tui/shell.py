@@ -18,7 +18,7 @@ from qdeck.admin import Admin, Failure, JobRef, Snapshot, WorkerRow
 from qdeck_tui.actions import ROWS, Row, conflicts, remap
 from qdeck_tui.delta import DeltaMixin
 from qdeck_tui.dispatch import Dispatch, Typing
-from qdeck_tui.format import safe
+from qdeck_tui.format import age, safe
 from qdeck_tui.lifetime import TerminalMixin
 from qdeck_tui.look import begin_theme
 from qdeck_tui.palette import Palette
@@ -308,7 +308,16 @@ class Shell(DeltaMixin, TerminalMixin):
         """Why nothing can be written now, empty when it can."""
         if self.admin is None:
             return f"not connected: {self._trouble}"
-        return f"the server is away: {self._trouble}" if self._trouble else ""
+        if self._trouble:
+            return f"the server is away: {self._trouble}"
+        old = monotonic() - self._read_at
+        return f"the server is away: nothing was heard for {age(old)}" if self.stale else ""
+
+    @property
+    def stale(self) -> bool:
+        """Whether what is shown is older than it should be, unless that is wanted."""
+        limit = max(5.0, 3 * self.poller.every)
+        return not self.poller.frozen and monotonic() - self._read_at >= limit
 
     @property
     def refusal(self) -> str:

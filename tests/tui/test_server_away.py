@@ -1,0 +1,103 @@
+"""The console while its server is away, cannot be reached, or refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.proxies import TlsProxy
+from tests.servers import Server
+from tests.tui.desk import Desk
+from tests.tui.pty import Pty
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[tuple[Server, Desk]]:
+    """A server of the test's own, which it may freeze and kill, and a project on it."""
+    with Server() as server:
+        desk = Desk(server, tmp_path)
+        yield server, desk
+        desk.close()
+
+
+def header(pty: Pty) -> str:
+    """Return the first line of the screen."""
+    return pty.text.split("\n")[0]
+
+
+@pytest.mark.parametrize("how", ["frozen", "killed"])
+def test_with_the_server_away_the_data_stays_and_it_comes_back_by_itself(
+    own: tuple[Server, Desk], how: str
+) -> None:
+    server, desk = own
+    dead = [desk.enqueue("fail", code="currency") for _ in range(3)]
+    desk.work("default")
+    with desk.opened(size=(100, 24)) as pty:
+        pty.press("6")
+        pty.wait_for("3 DEAD in 1 group")
+        desk.workers.end("give back")
+        server.freeze() if how == "frozen" else server.kill()
+        pty.wait(lambda: "stale" in header(pty), "mark of stale data")
+        assert "KeyError" in pty.text
+        pty.press("r")
+        pty.wait_for("retry refused: the server is away")
+        pty.press("2")
+        pty.wait_for("QUEUES")
+        if how == "frozen":
+            server.thaw()
+        else:
+            server.start()
+        pty.wait(lambda: "● live" in header(pty), "recovery")
+        pty.press("q")
+        assert pty.ended() == 0
+    if how == "frozen":
+        assert {desk.state(job).value for job in dead} == {"dead"}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://127.0.0.1:1/0", "127.0.0.1:1"),
+        ("redis://no-such-host.invalid:6379/0", "no-such-host.invalid"),
+        ("redis://:wrong-secret@{address}/0", "AUTH"),
+        ("rediss://{address}/0", "TLS"),
+    ],
+    ids=["refused", "unknown host", "wrong password", "no TLS there"],
+)
+def test_a_server_that_cannot_be_used_is_one_clear_line(
+    valkey: Server, tmp_path: Path, url: str, said: str
+) -> None:
+    desk = Desk(valkey, tmp_path)
+    desk.environ["REDIS_URL"] = url.format(address=f"127.0.0.1:{valkey.port}")
+    with desk.console(size=(140, 24)) as pty:
+        pty.wait(lambda: said.lower() in pty.text.lower(), said)
+        assert "wrong-secret" not in pty.raw
+        assert "Traceback" not in pty.raw
+        pty.press("p")
+        pty.press("q")
+        assert pty.ended() == 0
+        assert "wrong-secret" not in pty.raw
+    desk.close()
+
+
+def test_a_certificate_that_nobody_vouches_for_is_one_line(
+    valkey: Server, tls: TlsProxy, tmp_path: Path
+) -> None:
+    desk = Desk(valkey, tmp_path)
+    desk.environ["REDIS_URL"] = f"rediss://127.0.0.1:{tls.port}/0"
+    with desk.console(size=(140, 24)) as pty:
+        pty.wait(lambda: "certificate" in pty.text.lower(), "words about the certificate")
+        pty.press("q")
+        assert pty.ended() == 0
+    desk.close()
+
+
+def test_a_url_that_is_none_is_refused_before_the_screen(valkey: Server, tmp_path: Path) -> None:
+    desk = Desk(valkey, tmp_path)
+    desk.environ["REDIS_URL"] = "http://somewhere"
+    with desk.console() as pty:
+        assert pty.ended() == 1
+        assert "http" in pty.text
+        assert pty.text.strip().count("Traceback") == 0
+    desk.close()
