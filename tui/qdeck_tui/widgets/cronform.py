@@ -142,7 +142,7 @@ class CronForm(Form):
                 lines += self._meaning(each, cells)
         shown = self.preview
         if shown is not None and shown.ok:
-            lines.append(((f"── next runs, {shown.zone} and here ", "rule"),))
+            lines.append(((f"   NEXT RUNS in {cut(shown.zone, 32)} and here", "title"),))
             lines += run_lines(shown, self._now(), self._here(), 8 if self._tall() else 5)
             lines += self._findings(shown.lint, cells)
         lines += self._change(cells)
