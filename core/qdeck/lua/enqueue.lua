@@ -21,7 +21,22 @@ local function bounded(value, default)
   local number = tonumber(value)
   return number and number > -1e15 and number < 1e15 and number or default
 end
+-- A body that says nothing special is known by its bytes: unpacking it costs three times as much.
+local plain = {}
+local function glance(packed)
+  local shape, size = string.byte(packed, 1, 2)
+  if shape ~= 157 or size < 160 or size > 191
+    or string.sub(packed, -10) ~= '\0\0\0\0\255\255\160\0\160\192' then return end
+  local payload, priority = string.byte(packed, size - 157), string.byte(packed, -11)
+  if payload < 160 or payload > 219 or priority > 9 then return end
+  local task = string.sub(packed, 3, size - 158)
+  local name = priority .. task
+  plain[name] = plain[name] or { task, '', priority, 0, 0, 0, 0, -1, -1, '', 0, '' }
+  return plain[name]
+end
 local function decode(packed)
+  local known = #packed > 12 and glance(packed)
+  if known then return known end
   local fine, body = pcall(cmsgpack.unpack, packed)
   if not fine or type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[2]) ~= 'string'
     or type(body[10]) ~= 'string' then
