@@ -62,9 +62,8 @@ def told(operation: Operation) -> Line:
     verb = operation.verb.replace("_", " ")
     if operation.changes:
         verb = f"patch and {verb}" if operation.verb != "patch" else verb
-    what = f" {verb} {plural(operation.total, 'job')} in {operation.queue or '?'}: "
-    state = "" if operation.state == "running" else f"{operation.state}: "
-    words = safe(f"{what}{state}{progress(operation)}")
+    state = "" if operation.state == "running" else f" {operation.state}"
+    words = safe(f" {verb} in {operation.queue or '?'}{state}: {progress(operation)}")
     if operation.reason and operation.state != "running":
         words += safe(f" ({operation.reason})")
     return ((words, _STYLES.get(operation.state, "bad")),)
