@@ -23,6 +23,7 @@ __all__ = [
     "Door",
     "confirm",
     "json_option",
+    "local_options",
     "open_deck",
     "page_options",
     "place_options",
@@ -117,10 +118,16 @@ def page_options(function: Run) -> Run:
 
 
 def write_options(function: Run) -> Run:
-    """Add `--dry-run`, `--yes` and `--as`, which every write has."""
-    function = click.option("--as", "actor", metavar="ACTOR", help="Who it is put on record for.")(
-        function
+    """Add `--dry-run`, `--yes` and `--as`, which every write to a server has."""
+    return local_options(
+        click.option("--as", "actor", metavar="ACTOR", help="Who it is put on record for.")(
+            function
+        )
     )
+
+
+def local_options(function: Run) -> Run:
+    """Add `--dry-run` and `--yes`, which a write on this machine has: nothing records it."""
     function = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
     return click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")(
         function

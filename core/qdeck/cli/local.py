@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from qdeck.cli.door import json_option, write_options
+from qdeck.cli.door import json_option, local_options
 from qdeck.cli.show import print_json, print_table, seconds
 from qdeck.errors import QdeckError, SettingsError
 
@@ -36,7 +36,7 @@ def server() -> None:
 
 
 @server.command()
-@write_options
+@local_options
 def start(dry_run: bool, yes: bool) -> None:
     """Start the embedded server and leave it running."""
     from qdeck.server import server_status, start_server
@@ -72,7 +72,7 @@ def status(as_json: bool) -> None:
 
 
 @server.command()
-@write_options
+@local_options
 def stop(dry_run: bool, yes: bool) -> None:
     """Stop the embedded server, unless a process uses it."""
     from qdeck.server import server_status, stop_server

@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from qdeck.cli.door import local_options
 from qdeck.errors import SettingsError
 
 __all__ = ["TEMPLATE", "file_name", "make", "make_job"]
@@ -59,8 +60,7 @@ def make() -> None:
 @click.argument("name")
 @click.option("--path", "--dir", "path", metavar="DIR", help="The folder of the app's jobs.")
 @click.option("--queue", default="default", show_default=True, help="The queue of the job.")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@local_options
 def make_job(name: str, path: str | None, queue: str, dry_run: bool, yes: bool) -> None:
     """Write a job class, as in `qdeck make job ProcessPayment`."""
     from qdeck.options import check_name
