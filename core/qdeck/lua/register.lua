@@ -16,14 +16,17 @@ if ARGV[3] == '0' then
   return now
 end
 redis.call('PERSIST', KEYS[1])
+local fields, queues = { 'beat', now }, {}
 for i = 4, #ARGV, 2 do
   if ARGV[i] == 'queue' then
-    redis.call('SADD', KEYS[2], ARGV[i + 1])
+    queues[#queues + 1] = ARGV[i + 1]
   else
-    redis.call('HSET', key, ARGV[i], ARGV[i + 1])
+    fields[#fields + 1] = ARGV[i]
+    fields[#fields + 1] = ARGV[i + 1]
   end
 end
-redis.call('HSET', key, 'beat', now)
+if #queues > 0 then redis.call('SADD', KEYS[2], unpack(queues)) end
+redis.call('HSET', key, unpack(fields))
 redis.call('EXPIRE', key, 86400)
 redis.call('ZADD', KEYS[1], now, worker)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 86400000)
