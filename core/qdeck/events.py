@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from qdeck.admin import Event, Operation, WorkerRow
+from qdeck.admin import AuditRow, Event, EventKind, Operation, ScheduleRow, WorkerRow
 from qdeck.overview import Facts
 from qdeck.phrase import jobs, span
 from qdeck.stats import NOTHING
 
-__all__ = ["of_dead", "of_operations", "of_workers"]
+__all__ = ["of_acts", "of_dead", "of_operations", "of_schedules", "of_workers"]
 
 #: Dead jobs of one minute from which they are an event, and minutes that are looked at.
 _BURST: Final = 3
 _MINUTES: Final = 60
+#: Seconds from which a slot that was handled late is an event.
+_LATE_S: Final = 60.0
 
 
 def of_workers(workers: Sequence[WorkerRow], now: datetime) -> Iterable[Event]:
@@ -60,3 +62,26 @@ def of_operations(operations: Sequence[Operation]) -> Iterable[Event]:
         )
         text = f"{each.verb} of {jobs(each.total)} {word}: {each.ok:,} ok, {each.skipped:,} skipped"
         yield Event(each.created_at, "operation", text, each.queue, each.actor)
+
+
+def of_acts(rows: Sequence[AuditRow]) -> Iterable[Event]:
+    """Yield what operators did."""
+    for row in rows:
+        number = f" ({row.count:,})" if row.count is not None and row.count > 1 else ""
+        kind: EventKind = "pause" if row.verb.startswith(("pause", "resume")) else "write"
+        text = f"{row.verb} {row.target}{number}".rstrip()
+        yield Event(row.at, kind, text, row.queue, row.actor)
+
+
+def of_schedules(rows: Sequence[ScheduleRow]) -> Iterable[Event]:
+    """Yield slots that were missed, or handled late."""
+    for row in rows:
+        for slot in row.history:
+            if slot.outcome == "missed":
+                more = f" and {slot.count - 1} before it" if slot.count > 1 else ""
+                text = f"schedule {row.name} missed its slot{more}"
+            elif slot.late_s is not None and slot.late_s >= _LATE_S:
+                text = f"schedule {row.name} fired {span(slot.late_s)} late"
+            else:
+                continue
+            yield Event(slot.slot, "schedule", text, row.queue)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from qdeck.admin import (
+    AuditRow,
     Denied,
     ErrorGroup,
     Event,
@@ -14,11 +15,13 @@ from qdeck.admin import (
     History,
     JobRef,
     Operation,
+    ScheduleRow,
     ServerFacts,
     Shared,
+    Window,
     WorkerRow,
 )
-from qdeck.events import of_dead, of_operations, of_workers
+from qdeck.events import of_acts, of_dead, of_operations, of_schedules, of_workers
 from qdeck.explain import Explainer
 from qdeck.history import read_history
 from qdeck.keys import QueueKeys
@@ -33,7 +36,9 @@ __all__ = ["InsightDesk"]
 
 
 class InsightDesk:
-    """Reads only; what it is given is `Operator`'s."""
+    """Reads only. What it asks of the other parts stands here as well, so that it comes last among
+    the bases of `Operator`.
+    """
 
     reader: Reader
     _overview: Overview
@@ -52,6 +57,16 @@ class InsightDesk:
 
     async def operations(self) -> tuple[Operation, ...]:
         """Return the bulk operations on record."""
+        raise NotImplementedError
+
+    async def audit(
+        self, window: Window | None = None, queue: str | None = None
+    ) -> tuple[AuditRow, ...]:
+        """Return the writes on record."""
+        raise NotImplementedError
+
+    async def schedules(self) -> tuple[ScheduleRow, ...]:
+        """Return all schedules."""
         raise NotImplementedError
 
     @cached_property
@@ -79,12 +94,16 @@ class InsightDesk:
         await self._status.snapshot()
         if self._overview.failure is not None:
             raise Denied(f"what happened cannot be told: {self._overview.failure}")
-        workers, operations = await asyncio.gather(self.workers(), self.operations())
+        workers, operations, acts, schedules = await asyncio.gather(
+            self.workers(), self.operations(), self.audit(Window(0, limit)), self.schedules()
+        )
         now = datetime.fromtimestamp(self._overview.now_ms() / 1000, UTC)
         found = [
             *of_workers(workers, now),
             *of_dead(self._overview.facts.values(), now),
             *of_operations(operations),
+            *of_acts(acts),
+            *of_schedules(schedules),
         ]
         found.sort(key=lambda event: event.at, reverse=True)
         return tuple(found[: max(0, limit)])

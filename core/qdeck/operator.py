@@ -50,7 +50,7 @@ from qdeck.tasktable import read_tasks
 __all__ = ["Operator"]
 
 
-class Operator(BulkDesk, CrewDesk, InsightDesk, JobDesk, RecordDesk, ScheduleDesk):
+class Operator(BulkDesk, CrewDesk, JobDesk, RecordDesk, ScheduleDesk, InsightDesk):
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:

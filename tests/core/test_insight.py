@@ -10,9 +10,20 @@ from tests.core.desk import Desk
 from tests.core.serving import eventually, serving
 from tests.servers import Cluster, Sentinels, Server
 
-from qdeck.admin import ErrorGroup, Fact, Failure, JobRef, Operation, Shared, Window, WorkerRow
+from qdeck.admin import (
+    ErrorGroup,
+    Fact,
+    Failure,
+    JobRef,
+    Operation,
+    ScheduleRow,
+    Shared,
+    SlotRow,
+    Window,
+    WorkerRow,
+)
 from qdeck.causes import of_server
-from qdeck.events import of_dead, of_operations, of_workers
+from qdeck.events import of_dead, of_operations, of_schedules, of_workers
 from qdeck.keys import queue_keys
 from qdeck.overview import Facts
 from qdeck.stats import Tally
@@ -145,10 +156,13 @@ async def test_events_name_workers_operations_and_deaths(valkey: Server, prefix:
         dead = await desk.fail(4)
         draft = await desk.operator.retry([JobRef(job_id, "q") for job_id in dead])
         await desk.finish(await desk.operator.start(draft))
+        await desk.operator.pause("q")
         async with serving(desk.deck, "q"):
             await eventually(lambda: desk.call("ZCARD", desk.deck.shared.workers))
             found = await desk.operator.events()
         kinds = {event.kind: event for event in found}
+        assert kinds["pause"].text.startswith("pause q")
+        assert kinds["pause"].actor == "ana@here"
         assert kinds["dead"].text == "4 jobs of q died within 1m"
         assert kinds["worker"].text.endswith(" came and serves q")
         assert kinds["operation"].text.startswith("retry of 4 jobs has ended: 4 ok")
@@ -170,6 +184,16 @@ def test_a_lost_worker_and_bursts_are_events() -> None:
     assert [burst.text for burst in bursts] == [
         "10 jobs of mail died within 2m",
         "5 jobs of mail died within 1m",
+    ]
+    slots = (
+        SlotRow(NOW, outcome="missed", count=3),
+        SlotRow(NOW, outcome="completed", late_s=540.0),
+        SlotRow(NOW, outcome="completed", late_s=1.0),
+    )
+    late = of_schedules([ScheduleRow("nightly", "0 3 * * *", "job", history=slots)])
+    assert [event.text for event in late] == [
+        "schedule nightly missed its slot and 2 before it",
+        "schedule nightly fired 9m late",
     ]
     drafted = Operation("1", "retry", "draft", 3, 0, 0, 0, created_at=NOW)
     assert list(of_operations([drafted])) == []
