@@ -211,6 +211,23 @@ async def test_a_paused_task_and_a_full_key_hold_together(bills: Bills) -> None:
     assert bills.most == {"ann": 1}
 
 
+async def test_jobs_held_for_a_key_are_cleared_and_restored_with_the_others(bills: Bills) -> None:
+    deck, admin = bills.deck, bills.deck.admin("eve")
+    bills.gate.clear()
+    jobs = await deck.enqueue_many(bills.bill.call("ann", str(n)) for n in range(6))
+    async with serving(deck, concurrency=2):
+        await eventually(lambda: awaited(held(deck), 5))
+        await admin.clear("default")
+        assert await held(deck) == 0
+        assert await deck.call("HGET", deck.keys("default").meta, "held") == b"0"
+        (copy,) = await admin.cleared("default")
+        await admin.restore(copy.id)
+        bills.gate.set()
+        await all_done(deck, jobs)
+    assert bills.order == [f"ann{n}" for n in range(6)]
+    assert bills.most == {"ann": 1}
+
+
 async def test_a_burst_worker_ends_only_when_held_jobs_of_keys_have_run(bills: Bills) -> None:
     jobs = await bills.deck.enqueue_many(bills.bill.call("ann", str(n)) for n in range(20))
     await asyncio.wait_for(bills.deck.worker(burst=True, concurrency=5).run(), 60)

@@ -21,11 +21,12 @@ if call('ZCARD', KEYS[7]) >= 100 then
   return redis.error_reply('QBODY 100 copies of cleared jobs are kept in this queue; restore one '
     .. 'or wait for the oldest to go')
 end
-local meta = call('HMGET', KEYS[5], 'paused_tasks', 'unpark')
+local meta = call('HMGET', KEYS[5], 'paused_tasks', 'unpark', 'keyed')
 local names, job_sets = { KEYS[3] }, 1
 if state == 'pending' then
   local seen = {}
-  for task in string.gmatch((meta[1] or '') .. '\n' .. (meta[2] or ''), '[^\n]+') do
+  local tasks = (meta[1] or '') .. '\n' .. (meta[2] or '') .. '\n' .. (meta[3] or '')
+  for task in string.gmatch(tasks, '[^\n]+') do
     if not seen[task] then names[#names + 1] = tag .. 'held:' .. task end
     seen[task] = true
   end
