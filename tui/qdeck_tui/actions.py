@@ -320,6 +320,7 @@ def remap(rows: Sequence[Row], keys: Mapping[str, str]) -> tuple[tuple[Row, ...]
 # Rows that share a key on purpose: they are never at hand on one screen.
 _APART = (
     {"patch", "edit_schedule"},
+    {"patch", "edit"},
     {"retry", "run_now"},
     {"retry", "recover"},
     {"run_now", "recover"},
