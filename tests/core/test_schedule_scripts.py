@@ -158,6 +158,16 @@ def test_a_slot_that_is_not_due_by_the_servers_clock_does_not_fire(plant: Plant)
     assert plant.ids("ready") == []
 
 
+def test_a_place_among_the_due_that_says_too_early_is_put_right(plant: Plant) -> None:
+    plant.client.zadd(plant.keys.cron_due, {"nightly": 1})
+    assert plant.tick(SLOT).word == "early"
+    assert plant.meta("cron_at") == str(SLOT)
+    plant.put(1, enabled=False)
+    plant.client.zadd(plant.keys.cron_due, {"nightly": 1})
+    assert plant.tick(due=0, revision=2).word == "moved"
+    assert plant.meta("cron_at") is None
+
+
 def test_a_tick_of_an_older_revision_fires_nothing(plant: Plant) -> None:
     assert plant.put(1, '{"new": 1}', next_slot=SLOT) == 2
     plant.pass_to(SLOT)

@@ -318,3 +318,29 @@ async def test_ticking_goes_on_after_an_outage(proxy: CuttingProxy, prefix: str)
             proxy.listen()
             await eventually(lambda: fired(5))
         assert whole(await slots(deck))
+
+
+async def test_jobs_of_a_schedule_keep_to_the_limit_of_their_key(deck: Deck) -> None:
+    most, now = 0, 0
+
+    @deck.task(queue="q", limit_key="{name}")
+    async def exclusive(name: str) -> None:
+        """Count how many run at once."""
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.02)
+        now -= 1
+
+    spec = ScheduleSpec(
+        "limited", "* * * * * *", "exclusive", queue="q", payload={"name": "x"}, misfire="all"
+    )
+    await deck.admin().add_schedule(spec)
+    await put_back(deck, 20, "limited")
+
+    async def done() -> bool:
+        return int(await deck.call("ZCARD", deck.keys("q").completed)) >= 20
+
+    async with serving(deck):
+        await eventually(done)
+    assert most == 1

@@ -65,11 +65,14 @@ if not fine then
 end
 local seen, next_ms, besides = bounded(ARGV[4]), tonumber(ARGV[5]), ARGV[4] == ''
 local missed, missed_last, wait = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[10])
-if row[1] ~= tonumber(ARGV[3]) or not besides and row[4] ~= seen
-  or not besides and row[2] == 0 and row[3] == 0 then
-  return { now, 'moved' }
+if row[1] ~= tonumber(ARGV[3]) or not besides and row[4] ~= seen then return { now, 'moved' } end
+local asleep = row[2] == 0 and row[3] == 0
+if not besides and (asleep or row[4] > now) then
+  -- Workers are told once more when to look.
+  call('PERSIST', meta_key)
+  plan(asleep and 0 or row[4])
+  return { now, asleep and 'moved' or 'early' }
 end
-if not besides and row[4] > now then return { now, 'early' } end
 if wait > 0 then
   call('PERSIST', meta_key)
   plan(now + wait)
