@@ -92,8 +92,8 @@ while rank < most_jobs and bytes < 4194304 do
     elseif key and call('SISMEMBER', tag .. 'key:' .. key, id) == 0 then
       plan(tag .. 'held:' .. task, score, id)
       plan(tag .. 'wait:' .. key, score, string.format('%.0f %s %s', most, task, id))
-      if not waits[key .. ' ' .. task] then plan(tag .. 'keyed:' .. task, 0, key) end
-      waits[key .. ' ' .. task] = true
+      if not waits[task .. ' ' .. key] then plan(tag .. 'keyed:' .. task, 0, key) end
+      waits[task .. ' ' .. key] = true
       left[#left + 1] = id
       if not listed[task] then keyed, listed[task] = keyed .. '\n' .. task, true end
     end
