@@ -38,6 +38,9 @@ def park(queue: Queue) -> tuple[int, int]:
     given = held = 0
     seen: dict[str, set[str]] = {}
     for job in queue.within("pending"):
+        if job.body.task in queue.paused_tasks:
+            job.held, held = True, held + 1
+            continue
         links = links_of(job)
         if not links.key:
             continue
