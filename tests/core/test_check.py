@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.commands import Program
 from tests.core.desk import Desk
 from tests.core.serving import eventually, serving
+from tests.core.test_acl import README, login
 from tests.servers import Server
 
 from qdeck.admin import (
@@ -20,6 +23,7 @@ from qdeck.admin import (
     JobRef,
     Pause,
     QueueRow,
+    ScheduleSpec,
     ServerInfo,
     Snapshot,
     TaskRow,
@@ -225,3 +229,69 @@ async def test_explain_history_events_and_redis_have_words(
         )
         await ran(qdeck, "history")
         await ran(qdeck, "events")
+
+
+async def test_a_user_who_may_only_read_runs_every_word_that_looks(
+    prefix: str, tmp_path: Path
+) -> None:
+    with Server() as server:
+        async with Desk(server.url, prefix) as desk:
+            (job_id,) = await desk.put(1)
+            await desk.put(1)
+            await desk.fail(1)
+            environ = {"REDIS_URL": login(server, "viewer", prefix), "QUEUE_PREFIX": prefix}
+            viewer = Program(tmp_path, environ)
+            for words, code in (
+                (("metrics",), 0),
+                (("check",), 2),
+                (("doctor",), 1),
+                (("explain", "q"), 0),
+                (("explain", job_id), 0),
+                (("history", "q"), 0),
+                (("events",), 0),
+                (("redis",), 0),
+            ):
+                await ran(viewer, *words, code=code)
+            assert "may not read the slow log" in await ran(viewer, "redis")
+
+
+SHAPES = {
+    "queues": ("queues",), "stats": ("stats",), "tasks": ("tasks",), "workers": ("workers",),
+    "dead groups": ("dead", "groups"), "explain": ("explain", "q"), "history": ("history", "q"),
+    "events": ("events",), "redis": ("redis",), "check": ("check",),
+    "config": ("config",), "audit": ("audit",), "job": ("job", "ID"), "logs": ("logs", "ID"),
+    "schedule list": ("schedule", "list"), "ops list": ("ops", "list"),
+}  # fmt: skip
+
+
+def named(shape: str) -> set[str]:
+    """Returns the names at the top of a shape as the README writes it."""
+    inner = re.sub(r"\{[^{}]*\}", "", shape.strip("`").lstrip("[").rstrip("]")[1:-1])
+    return {re.split(r"[ :(]", part.strip())[0] for part in inner.split(",") if part.strip()}
+
+
+async def test_json_has_the_shapes_that_the_readme_gives(
+    valkey: Server, prefix: str, qdeck: Program
+) -> None:
+    rows = dict(re.findall(r"^\| `([a-z ]+)`[^|]*\| (`[^|`]+`)", README, re.MULTILINE))
+    async with desk_of(valkey, prefix) as desk, serving(desk.deck, "other"):
+        (job_id,) = await desk.put(1)
+        dead = await desk.fail(1)
+        await desk.put(1)
+        draft = await desk.operator.retry([JobRef(dead[0], "q")])
+        await desk.finish(await desk.operator.start(draft))
+        await desk.operator.pause("q")
+        await desk.operator.add_schedule(
+            ScheduleSpec("nightly", "0 3 * * *", "job", queue="q", payload={"n": 1})
+        )
+        await desk.call("XADD", desk.deck.keys("q").log(job_id), "*", "t", 1, "l", "info", "a", 1,
+                        "x", "hello")  # fmt: skip
+        await desk.put(1, "q", "boom")
+        await desk.operator.resume("q")
+        await desk.fail(3)
+        for name, words in SHAPES.items():
+            chosen = tuple(job_id if word == "ID" else word for word in words)
+            code = 1 if name == "check" else 0
+            found = json.loads(await ran(qdeck, *chosen, "--json", code=code))
+            sample = found[0] if isinstance(found, list) else found
+            assert set(sample) == named(rows[name]), name

@@ -15,6 +15,7 @@ from tests.servers import Server
 
 from qdeck import Deck
 from qdeck import queue as verbs
+from qdeck.admin import ScheduleSpec
 from qdeck.errors import SettingsError
 from qdeck.lifetime import read_lifetime
 from qdeck.reader import Reader
@@ -103,6 +104,31 @@ async def test_metrics_of_a_server_without_any_queue_parse(qdeck: Program) -> No
     found = read(await asyncio.to_thread(lambda: qdeck.run("metrics").stdout))
     assert set(found) >= NAMES
     assert total(found["queue_workers_active"], "queue_workers_active") == 0
+
+
+async def test_slots_of_schedules_are_counted_by_what_became_of_them(
+    deck: Deck, qdeck: Program
+) -> None:
+    @deck.task(queue="cron")
+    async def rollup() -> None:
+        await asyncio.sleep(0.01)
+
+    door = deck.admin()
+    await door.add_schedule(ScheduleSpec("often", "* * * * * *", "rollup", queue="cron"))
+    async with serving(deck, "cron"):
+
+        async def twice() -> bool:
+            done = await deck.call("HGET", deck.keys("cron").totals, "cron:completed")
+            return int(done or 0) >= 2
+
+        await eventually(twice)
+        found = read(await asyncio.to_thread(lambda: qdeck.run("metrics").stdout))
+    await door.remove_schedule("often")
+    executions = found["cron_executions"]
+    assert total(executions, "cron_executions_total", status="fired", queue="cron") >= 2
+    assert total(executions, "cron_executions_total", status="completed") >= 2
+    times = found["cron_task_duration_seconds"]
+    assert total(times, "cron_task_duration_seconds_count", task="rollup", queue="cron") >= 2
 
 
 async def test_an_active_worker_is_counted(deck: Deck, qdeck: Program) -> None:
