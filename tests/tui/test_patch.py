@@ -60,23 +60,22 @@ async def test_a_group_is_patched_and_retried_with_its_number_typed() -> None:
     assert sum('"currency":"EUR"' in job.args for job in twin.records.values()) == number
 
 
-async def test_one_dead_job_is_patched_with_a_yes() -> None:
+async def test_marked_jobs_are_patched_with_a_yes() -> None:
     twin = filled(dead=30)
     async with running(twin) as desk:
         await desk.press("6")
         await desk.until("SAMPLE F3")
         await desk.press("enter")
         await desk.until("newest first")
-        await desk.press("e")
+        await desk.press("space", "space", "e")
         await desk.until("stop after")
         await type_line(desk)
         await desk.press("ctrl+x")
-        text = await desk.until("1 change")
-        assert "Patch and retry 1 dead job" in text
-        assert "a second" not in text
+        text = await desk.until("2 change")
+        assert "Patch and retry 2 dead jobs" in text
         await desk.say_yes()
-        await desk.until("patch and retry: 1 of 1 job")
-    assert sum('"currency":"EUR"' in job.args for job in twin.records.values()) == 1
+        await desk.until("patch and retry: 2 of 2 jobs")
+    assert sum('"currency":"EUR"' in job.args for job in twin.records.values()) == 2
 
 
 async def test_no_leaves_everything_and_forgets_the_draft() -> None:

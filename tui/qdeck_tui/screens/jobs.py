@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from qdeck.admin import STATES, Admin, ErrorGroup, JobRow, Page, Selection, StateName, Window
-from qdeck_tui.format import count, safe
+from qdeck_tui.format import count
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import STATE_STYLES, job_columns, job_match
@@ -61,13 +61,13 @@ class _JobsView(ListView):
 
     @property
     def do_patch(self) -> Callable[[], None] | None:
-        """Open the form that patches and retries the marked jobs, or the one under the cursor."""
+        """Open the form that patches and retries the marked jobs; one alone is edited instead."""
         subject, job = self.subject(), self.jobs.current
-        if job is None or job.state != "dead":
+        if subject is None or job is None or job.state != "dead":
             return None
-        many = subject is not None and (subject.selection is not None or len(subject.targets) > 1)
-        what = "this list" if many else f"{job.task} in {job.ref.queue}"
-        return patch_handler(self.desk, subject, safe(what))
+        if subject.selection is None and len(subject.targets) < 2:
+            return None
+        return patch_handler(self.desk, subject, "this list")
 
 
 class GroupView(_JobsView):
