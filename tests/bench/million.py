@@ -220,8 +220,29 @@ class Million:
             await self.deck.call("ZADD", self.keys.cleared, 1, copy.id)
         await self.deck.execute(ledger.sweep(self.keys))
 
+    async def paused(self) -> None:
+        """Measure the steps that hold jobs of a paused task, which stand in front of all others."""
+        await self.deck.call("FLUSHALL", "SYNC")
+        await self.fill()
+        await self.deck.execute(verbs.pause(self.keys, True, "bench", "noop"))
+
+        async def claim(_: int) -> None:
+            self.turn += 1
+            command = verbs.work(self.keys, _WORKER, self.turn, 10, 600.0, [])
+            assert verbs.read_turn(await self.deck.execute(command)).crowded
+
+        async def park(_: int) -> None:
+            assert await self.deck.execute(verbs.park(self.keys)) == [0, verbs.BATCH]
+
+        state = "pending, task paused"
+        await self.time(state, "claim past 200 (a turn's most)", claim)
+        await self.time(state, "hold 200 (a step)", park)
+
     async def completed(self) -> None:
         """Complete all jobs, and measure."""
+        self.claimed = []
+        await self.deck.call("FLUSHALL", "SYNC")
+        await self.fill()
         while self.claimed or await self.deck.call("ZCARD", self.keys.ready):
             await self.work(verbs.BATCH)
         state, key = "completed", self.keys.completed
@@ -270,6 +291,7 @@ async def measure(jobs: int, repeats: int) -> None:
         await bench.completed()
         await bench.one()
         await bench.scheduled()
+        await bench.paused()
         await bench.deck.close()
         print_heading(f"{jobs:,} jobs in one state, ms of server time", server.info)
     print_table(["state", "operation", "median", "least", "most"], bench.lines)

@@ -60,3 +60,17 @@ async def bill(ctx: Context, customer: int, ms: int = 30) -> None:
 async def free(n: int) -> None:
     """Has no key."""
     await deck.call("SADD", name("free"), n)
+
+
+@deck.task(queue="first", max_retries=0)
+async def fragile(chain: int) -> int:
+    """Fails until somebody has mended it."""
+    if not await deck.call("EXISTS", name("mended")):
+        raise ValueError("broken")
+    return chain
+
+
+@deck.task(queue="second", max_retries=30)
+async def slot(ctx: Context) -> None:
+    """Notes for which slot of its schedule it ran."""
+    await deck.call("HINCRBY", name("slots"), str(ctx.metadata["slot"]), 1)
