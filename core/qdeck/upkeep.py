@@ -15,7 +15,7 @@ from qdeck import ledger
 from qdeck import queue as verbs
 from qdeck.courier import settle_links
 from qdeck.errors import QdeckError
-from qdeck.operation import advance_all, carry_on
+from qdeck.operation import carry_on
 from qdeck.orphans import cancel_orphans
 from qdeck.removal import carry_all
 
@@ -64,7 +64,6 @@ class Upkeep:
         """Do what there is to do for one queue now."""
         await settle_links(self._deck, queue)
         await carry_all(self._deck, queue)
-        await advance_all(self._deck, queue)
         if trim:
             await cancel_orphans(self._deck, queue)
         while trim:
