@@ -164,7 +164,9 @@ class QueueKeys:
         return f"{self.tag}m:{number}"
 
     def hour(self, number: int) -> str:
-        """Return the counters of an hour since the epoch (hash, kept 48 h)."""
+        """Return the counters of an hour since the epoch (hash, kept 48 h, and until `life` has
+        them).
+        """
         return f"{self.tag}h:{number}"
 
     def last(self, worker: str) -> str:
