@@ -81,6 +81,7 @@ def test_single_jobs_are_edited_moved_and_enqueued_again(qdeck: Program) -> None
     assert "would replace" in qdeck.run("edit", first, "--payload", "{}", "--dry-run").stdout
     qdeck.run("edit", first, "--payload", '{"to":"b"}')
     assert qdeck.json("job", first)["payload"] == {"to": "b"}
+    assert 'payload was   {"to":"a"} (edited by ' in qdeck.run("job", first).stdout
     assert "JSON" in qdeck.fails("edit", first, "--payload", "{")
     qdeck.run("undo", "--yes")
     assert qdeck.json("job", first)["payload"] == {"to": "a"}

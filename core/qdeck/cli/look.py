@@ -122,6 +122,8 @@ async def job(door: Door, job_id: str, queue: str | None, as_json: bool) -> None
         return
     if detail.reason:
         click.echo(f"{'reason':13} {detail.reason}")
+    if detail.was is not None:
+        click.echo(f"{'payload was':13} {detail.was} (edited by {detail.edited_by})")
     for attempt in detail.attempts:
         took = ""
         if attempt.started_at and attempt.ended_at:

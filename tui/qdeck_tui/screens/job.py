@@ -174,7 +174,12 @@ class JobView(View):
         if name == "Attempts":
             return self._attempts(detail)
         if name == "Payload":
-            return [((part, ""),) for part in (detail.payload or "(empty)").splitlines()]
+            lines = [((part, ""),) for part in (detail.payload or "(empty)").splitlines()]
+            if detail.was is not None:
+                when = stamp(detail.edited_at, zone)
+                lines += [(), ((f"before {detail.edited_by} edited it, {when}:", "dim"),)]
+                lines += [((part, "dim"),) for part in detail.was.splitlines()]
+            return lines
         row = detail.row
         lines = [
             ((f"id        {row.ref.id}", ""),),
