@@ -119,7 +119,7 @@ def measure(shop: Shop, size: tuple[int, int], runs: int, seconds: float) -> dic
         meter.went(b"2", "QUEUES")
         meter.went(b"\r", "JOBS")
         meter.settle(1.2)
-        os.write(meter._fd, b"\t" if size[0] < 110 else b"\t\t")
+        os.write(meter._fd, b"\t\t")
         meter.settle(1.2)
         ms, size_of = keys(meter, DOWN, 40)
         found["arrow key, ms"], found["arrow key, bytes"] = f"{ms:.1f}", f"{size_of:.0f}"

@@ -201,7 +201,7 @@ class Shop:
         """31 schedules, none of which is due soon."""
         plans = [
             ("nightly_report", "0 2 * * 1-5", "Europe/Berlin"),
-            ("cleanup_tmp", "15 4 * * *", "UTC"),
+            ("cleanup_tmp", "15 4 5 1 *", "UTC"),
             ("backup_db", "30 3 1 * *", "UTC"),
             ("nightly_billing", "30 2 2 * *", "UTC"),
             ("weekly_digest", "0 8 * * 1", "America/New_York"),

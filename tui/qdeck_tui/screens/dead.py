@@ -30,12 +30,16 @@ FRAME = re.compile(r'File "(.+?)", line (\d+), in (.+)')
 
 
 class DeadView(ListView):
-    """Groups on the left or above, the sample of the selected one beside or below."""
+    """Groups on the left or above, the sample of the selected one beside or below.
+
+    Opened on a group it shows those of its queue, with the cursor on it.
+    """
 
     view_id = "dead"
 
-    def __init__(self) -> None:
-        super().__init__("Dead")
+    def __init__(self, group: ErrorGroup | None = None) -> None:
+        super().__init__("Dead" if group is None else safe(group.type))
+        self._opened, self._queue = group, None if group is None else group.queue
         self.groups: Listing[ErrorGroup] = Listing(
             "GROUPS", group_columns(lambda: self.desk), lambda g: f"{g.queue}/{g.fingerprint}",
             match=group_match, worst=lambda g: float(g.count or 0),
@@ -80,7 +84,7 @@ class DeadView(ListView):
     def parts(self) -> Mapping[str, Read]:
         """Ask for the groups and the sample of the selected one."""
         parts: dict[str, Read] = {
-            "errors": lambda admin: admin.errors(),
+            "errors": lambda admin: admin.errors(self._queue),
             "operations": lambda admin: admin.operations(),
         }
         group = self.groups.current
@@ -96,6 +100,7 @@ class DeadView(ListView):
         if take(self.groups, parts["errors"]):
             found = cast("ErrorGroups", parts["errors"])
             self.groups.show(found.groups)
+            self._go_to_opened()
             total = count(found.total_dead)
             known = sum(group.count or 0 for group in found.groups)
             self.groups.title = f"{total} DEAD in {len(found.groups)} groups"
@@ -117,6 +122,13 @@ class DeadView(ListView):
         self.retitle()
         if first and name is not None:
             self.desk.poll()
+
+    def _go_to_opened(self) -> None:
+        group, self._opened = self._opened, None
+        if group is not None:
+            known = [each.fingerprint for each in self.groups.rows]
+            if group.fingerprint in known:
+                self.groups.go(known.index(group.fingerprint))
 
     def _show_sample(self, detail: JobDetail | None) -> None:
         if detail is None:

@@ -64,10 +64,10 @@ class QueueView(ListView):
         self._choose("pending")
 
     def fit_panes(self, width: int, height: int) -> None:
-        """Give the jobs half of the screen; the groups need a tall one."""
-        self.groups.wanted = height >= 34
+        """Give the jobs half of the screen; of the groups a low one shows the largest two."""
+        self.groups.wanted = height >= 22
         self.tasks.styles.height = 6 if height < 30 else 9
-        self.groups.styles.height = 7
+        self.groups.styles.height = 4 if height < 34 else 7
         self.groups.display = self.groups.wanted
 
     def _choose(self, state: StateName) -> None:
@@ -170,9 +170,9 @@ class QueueView(ListView):
         if self.pane is self.jobs and self.jobs.current is not None:
             self.desk.visit_job(self.jobs.current.ref)
         elif self.pane is self.groups and self.groups.current is not None:
-            from qdeck_tui.screens.jobs import GroupView
+            from qdeck_tui.screens.dead import DeadView
 
-            self.desk.visit(GroupView(self.groups.current))
+            self.desk.visit(DeadView(self.groups.current))
         elif self.pane is self.tasks and self.tasks.current is not None:
             self.activate(self.panes.index(self.jobs))
             self.jobs.set_filter(f"task:{self.tasks.current.task}")
