@@ -175,7 +175,7 @@ async def test_what_is_refused_opens_the_form_again() -> None:
         await open_queue(desk, "emails")
         await desk.press("enter")
         await desk.until("PENDING 10")
-        await desk.press("tab", "e")
+        await desk.press("tab", "tab", "e")
         await desk.until("EDIT ")
         await desk.until('{"invoice"')
         await desk.press("tab", "ctrl+u")
