@@ -36,6 +36,12 @@ def test_what_the_failures_share_names_the_missing_argument(operator: Operator) 
     operator.within(1)
 
 
+def test_the_server_is_shown(operator: Operator) -> None:
+    operator.press("8")
+    operator.sees("SERVER valkey 9.1", "standalone", "noeviction", "nothing is written to disk")
+    operator.within(1)
+
+
 def test_whether_it_drains_is_forecast(night: Night, operator: Operator) -> None:
     night.shop.staff.hire("mails", BRISK)
     try:

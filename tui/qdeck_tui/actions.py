@@ -212,7 +212,7 @@ ROWS: tuple[Row, ...] = (
     Row("range", ("V",), "range", "mark from here to where V is pressed again", "list"),
     Row("mark_all", ("a",), "mark all", "mark all that match, loaded or not", "list"),
     Row("copy", ("y",), "copy", "copy the id, the row or the payload", "list", 70, fixed=True),
-    Row("why", ("w",), "why", "why it waits, and what the verdict means", "list", 45, "why"),
+    Row("why", ("w",), "why", "why it waits, and what the verdict means", "list", 28, "why"),
     Row("log", ("l",), "log", "the log of the job or worker", "list", 50),
     # verbs
     Row("pause", ("p",), "pause", "pause or resume the queue", "acts", 20, "pause",
