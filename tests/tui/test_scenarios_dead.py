@@ -91,7 +91,7 @@ def test_a_retry_stops_after_ten_new_failures(
     with mails(night):
         retry(operator)
         go(night, operator)
-        operator.sees("retry stopped: 10 new failures")
+        operator.sees("retry stopped: 10 new failures", "1 marked")
         operator.within(3, 4)
         operation = newest(night)
         assert (operation.state, operation.new_failures) == ("stopped", 10)

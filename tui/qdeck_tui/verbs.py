@@ -188,7 +188,7 @@ class Verbs:
                     if not isinstance(draft, Draft):
                         raise Denied(f"{verb} gave no draft")
                     frozen = draft
-                    go.append(lambda: self._start(admin, frozen, row))
+                    go.append(lambda: self._start(admin, frozen, row, subject))
                     undo.append(lambda: admin.forget(frozen))
                     number, samples = draft.total, draft.samples
                     if number == 0:
@@ -216,9 +216,19 @@ class Verbs:
             self._report(verb, await row.run(admin, subject, verb))
             self._app.poll()
 
-    async def _start(self, admin: Admin, draft: Draft, row: Row) -> None:
+    async def _start(self, admin: Admin, draft: Draft, row: Row, subject: Subject) -> None:
         rate, stop_after = _pace(draft.verb, draft.total)
-        await carry(self._app, admin, draft, row.label, rate=rate, stop_after=stop_after)
+        view = self._app.view_now()
+
+        def stopped() -> None:
+            # What was left is marked, so that the next verb is about it.
+            mark = getattr(view, "mark", None)
+            if mark is not None and subject.selection is None:
+                mark(subject.targets)
+
+        await carry(
+            self._app, admin, draft, row.label, rate=rate, stop_after=stop_after, stopped=stopped
+        )
 
     def _sentences(
         self,

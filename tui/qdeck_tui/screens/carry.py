@@ -36,9 +36,12 @@ async def carry(
     canary: bool = False,
     keep_copy: bool = True,
     resume: bool = False,
-    told: Callable[[Operation], None] = lambda operation: None,
+    stopped: Callable[[], None] = lambda: None,
 ) -> None:
-    """Start a draft, do its steps until it ends, and say how far it is and what came of it."""
+    """Start a draft, do its steps until it ends, and say how far it is and what came of it.
+
+    `stopped` is called where it ends before all its jobs are handled.
+    """
     operation = await admin.start(
         draft, rate=rate, stop_after=stop_after, canary=canary, keep_copy=keep_copy, resume=resume
     )
@@ -52,7 +55,6 @@ async def carry(
         except OSError:
             desk.say(f"{label}: the server is away; workers carry it on", "warn")
             return
-        told(operation)
         if monotonic() - said > _SAY_EVERY:
             said = monotonic()
             desk.say(f"{label}: {progress(operation)}")
@@ -64,6 +66,7 @@ async def carry(
         left = operation.total - operation.done
         why = operation.reason or operation.state
         desk.say(f"{label} {operation.state}: {why}; {left:,} were left as they are", "bad")
+        stopped()
     desk.poll()
 
 

@@ -5,13 +5,13 @@ jobs have in common.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from qdeck.admin import Admin, ErrorGroup, ErrorGroups, JobDetail, Operation, Window
+from qdeck.admin import Admin, ErrorGroup, ErrorGroups, JobDetail, Operation, Target, Window
 from qdeck_tui.format import count, safe, short_id, stamp, wrap
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
@@ -168,6 +168,12 @@ class DeadView(ListView):
     def do_following(self) -> None:
         """Show the next sample, which is older."""
         self._step(1)
+
+    def mark(self, targets: Sequence[Target]) -> None:
+        """Mark groups, since a verb that was about them left some of their jobs."""
+        for target in targets:
+            if isinstance(target, ErrorGroup):
+                self.groups.mark(target)
 
     @property
     def do_patch(self) -> Callable[[], None] | None:

@@ -45,6 +45,11 @@ class Listing(Table[T]):
         self.everything = False
         self.pivot = None
 
+    def mark(self, row: T) -> None:
+        """Mark a row, wherever the cursor is."""
+        self.marks[self.ident(row)] = row
+        self._tell()
+
     def do_mark(self) -> None:
         """Mark the row under the cursor, or take its mark away, and go down."""
         row = self.current
