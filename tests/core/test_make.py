@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 from tests.commands import Program
 
@@ -80,3 +81,15 @@ def test_a_dry_run_writes_nothing_and_a_folder_that_is_there_is_taken(qdeck: Pro
     assert 'queue="fax"' in (qdeck.folder / "tasks" / "send_fax.py").read_text()
     assert "no class name" in qdeck.fails("make", "job", "a b")
     assert "queue name" in qdeck.fails("make", "job", "Other", "--queue", "a b")
+
+
+def test_on_a_terminal_it_asks_for_the_folder(qdeck: Program) -> None:
+    program, *words = qdeck.command("make", "job", "SendFax")
+    child = pexpect.spawn(program, words, cwd=str(qdeck.folder), env=qdeck.environ, timeout=60)
+    child.expect_exact("Folder of the app's jobs [jobs]:")
+    child.sendline("mine")
+    child.expect_exact("wrote mine/send_fax.py")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert (qdeck.folder / "mine" / "send_fax.py").is_file()
