@@ -11,12 +11,8 @@ from tests.tui.night import Night, Operator
 @pytest.fixture(scope="session")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     """The shop in trouble; a test leaves of it what others need."""
-    made = Night(tmp_path_factory.mktemp("shop"))
-    try:
-        made.build()
+    with Night.made(tmp_path_factory.mktemp("shop")) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from tests.proxies import FarProxy
 from tests.servers import Server
@@ -93,6 +94,17 @@ class Night:
     def build(self) -> None:
         """Make the shop."""
         self.shop.build()
+
+    @classmethod
+    @contextmanager
+    def made(cls, folder: Path) -> Iterator[Self]:
+        """Make a shop, and end it."""
+        night = cls(folder)
+        try:
+            night.build()
+            yield night
+        finally:
+            night.close()
 
     @contextmanager
     def operator(self, *words: str, size: tuple[int, int] = (80, 24)) -> Iterator[Operator]:

@@ -16,12 +16,8 @@ from qdeck.job import Job, State
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     """A shop that nobody has repaired yet."""
-    made = Night(tmp_path_factory.mktemp("shop"))
-    try:
-        made.build()
+    with Night.made(tmp_path_factory.mktemp("shop")) as made:
         yield made
-    finally:
-        made.close()
 
 
 def test_the_first_screen_tells_whether_anything_is_wrong(operator: Operator) -> None:
@@ -29,35 +25,6 @@ def test_the_first_screen_tells_whether_anything_is_wrong(operator: Operator) ->
     assert operator.row("% of send_invoice").startswith(" emails:")
     assert operator.row("> ").startswith("> emails")
     operator.within(0)
-
-
-@pytest.mark.parametrize(
-    ("queue", "said"),
-    [
-        ("emails", "of send_invoice in emails fail since"),
-        ("thumbnails", "ana@ops-1"),
-        ("exports", "exports"),
-    ],
-    ids=["a failing task", "a pause", "no worker"],
-)
-def test_a_queue_tells_why_it_waits(
-    night: Night, operator: Operator, queue: str, said: str
-) -> None:
-    if queue != "emails":
-        operator.press("/")
-        operator.type(queue)
-        operator.press("enter")
-        operator.sees(f"> {queue}", f"filter: {queue}")
-        operator.keys = 0
-    operator.press("w")
-    operator.sees(f"WHY {queue}", said)
-    operator.within(1, len(queue))
-
-
-def test_what_failures_share_names_the_argument_that_is_missing(operator: Operator) -> None:
-    operator.press("6")
-    operator.sees("argument currency is missing in all of 200 looked at")
-    operator.within(1)
 
 
 def test_the_job_far_beyond_its_usual_time_is_the_first_of_those_that_run(

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 
+import pytest
 from tests.tui.night import Night, Operator
 from tests.tui.staff import BRISK
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    """A shop that nobody has repaired yet."""
+    with Night.made(tmp_path_factory.mktemp("shop")) as made:
+        yield made
 
 
 def test_one_key_says_why_the_worst_queue_backs_up(operator: Operator) -> None:
