@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from qdeck import ledger
 from qdeck import queue as verbs
-from qdeck.courier import settle_links
+from qdeck.courier import deliver_all, reclaim_all
 from qdeck.errors import QdeckError
 from qdeck.operation import carry_on
 from qdeck.orphans import cancel_orphans
@@ -62,9 +62,12 @@ class Upkeep:
 
     async def look(self, queue: str, *, trim: bool) -> None:
         """Do what there is to do for one queue now."""
-        await settle_links(self._deck, queue)
-        await carry_all(self._deck, queue)
+        keys = self._deck.keys(queue)
+        if await self._deck.call("EXISTS", keys.outbox, keys.moving):
+            await deliver_all(self._deck, queue)
+            await carry_all(self._deck, queue)
         if trim:
+            await reclaim_all(self._deck, queue)
             await cancel_orphans(self._deck, queue)
         while trim:
             folding = await self._deck.execute(verbs.fold(self._deck.keys(queue)))
