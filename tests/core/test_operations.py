@@ -312,6 +312,12 @@ async def test_every_reversible_verb_can_be_taken_back(valkey: Server, prefix: s
         await door.undo(undoable.id)
         assert await shape() == before
         assert await states(desk, later) == ["scheduled"] * 2
+        await door.run_now([JobRef(each, "q") for each in later])
+        assert await states(desk, later) == ["pending"] * 2
+        undoable = await door.last_undoable()
+        assert undoable is not None
+        await door.undo(undoable.id)
+        assert await shape() == before
 
 
 async def test_a_patch_is_checked_shown_and_made(valkey: Server, prefix: str) -> None:

@@ -266,8 +266,9 @@ for i = 1, #ids do
         call('HSET', key, 'base', bounded(attempt or 0, 0))
         call('ZREM', KEYS[13], id)
       end
-      if again or run[1] or stepping then call('HSET', key, 'state', 'pending', 'since', now) end
-      if stepping then call('HSET', key, 'op', operation) else call('HDEL', key, 'op', 'past') end
+      local named = operation ~= ''
+      if again or run[1] or named then call('HSET', key, 'state', 'pending', 'since', now) end
+      if named then call('HSET', key, 'op', operation) else call('HDEL', key, 'op', 'past') end
       front = false
     end
   end
