@@ -69,6 +69,8 @@ class Deck(TaskDecorators, Inquiry):
         self.lifespan = lifespan
         self.middleware: tuple[Middleware, ...] = tuple(middleware)
         self.app: str | None = None
+        #: Whom single enqueues are put on record for; None: an application, which is not.
+        self.actor: str | None = None
         self.backoff = exponential(base=self.settings.retry_backoff)
         self._published: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._other: Elsewhere | None = None
@@ -150,7 +152,7 @@ class Deck(TaskDecorators, Inquiry):
         return self._send_one_sync(entry_of(call, self.settings))
 
     async def _send_one(self, entry: Entry) -> Job[Any]:
-        batch = Batch(self.keys(entry.queue), self.settings.max_size, [entry])
+        batch = Batch(self.keys(entry.queue), self.settings.max_size, [entry], self.actor)
         answer = await self._create(batch)
         job = job_of(entry, answer[0], answer[1])
         return job if job.created else await self._holder(job)

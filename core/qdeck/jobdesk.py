@@ -149,7 +149,7 @@ class JobDesk:
         if dry_run:
             return Outcome(f"would enqueue {body.task} in {queue}", 1)
         await self.reader.one("SADD", self._deck.shared.queues, queue)
-        parts = [job_id, encode_body(body)]
+        parts: list[str | bytes] = [job_id, encode_body(body)]
         command = verbs.enqueue(keys, self._deck.settings.max_size, parts, self._actor)
         word = (await self.reader.run(command))[1].decode()
         if len(word) > 1:

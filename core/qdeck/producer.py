@@ -170,18 +170,19 @@ def _ms(seconds: float | None) -> int:
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Jobs of one queue that are created together or not at all."""
+    """Jobs of one queue that are created together or not at all; `actor` is who goes on record."""
 
     keys: QueueKeys
     max_size: int
     entries: Sequence[Entry]
+    actor: str | None = None
 
     def command(self) -> Command:
         """Return the script call; sending it again changes nothing."""
         args: list[str | bytes] = []
         for entry in self.entries:
             args += (entry.id, entry.packed)
-        return enqueue(self.keys, self.max_size, args)
+        return enqueue(self.keys, self.max_size, args, self.actor)
 
     def unknown(self, error: QdeckError) -> QdeckError:
         """Return the error of a call that may or may not have reached the server."""

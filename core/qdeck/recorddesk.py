@@ -69,9 +69,18 @@ class RecordDesk:
         rows = await self.audit(Window(0, _RECENT))
         return next((r for r in rows if r.actor == wanted and r.undoable and not r.of), None)
 
-    async def undo(self, entry: str, *, others: bool = False, dry_run: bool = False) -> Outcome:
-        """Take a write back; raises Denied where that cannot be, and says why."""
+    async def undo(
+        self, entry: str = "", *, others: bool = False, dry_run: bool = False
+    ) -> Outcome:
+        """Take a write back, the newest own one where none is named; raises Denied where that
+        cannot be, and says why.
+        """
         self._write("undo")
+        if not entry:
+            last = await self.last_undoable()
+            if last is None:
+                raise Denied(f"{self._actor} did nothing that can be taken back; see the audit")
+            entry = last.id
         row, found = await self._journal.find(entry)
         what = f"{row.verb} of {row.target} by {row.actor}"
         if row.undone_by:

@@ -49,10 +49,16 @@ def test_clear_asks_and_keeps_a_copy(qdeck: Program) -> None:
 
 
 def test_acts_are_listed_and_taken_back(qdeck: Program) -> None:
-    enqueue(qdeck)
+    made = enqueue(qdeck, "--as", "eve")
+    (enqueued,) = qdeck.json("audit")
+    assert (enqueued["actor"], enqueued["verb"], enqueued["target"]) == (
+        "eve",
+        "enqueue",
+        f"job {made}",
+    )
     qdeck.run("pause", "mail", "--as", "ana")
     qdeck.run("limits", "mail", "--limit", "3", "--rate", "2.5", "--as", "bob")
-    limits, paused = qdeck.json("audit")
+    limits, paused, _ = qdeck.json("audit")
     assert list(limits) == [
         "id", "at", "actor", "verb", "target", "count", "outcome", "queue", "undo_until",
         "undone_by", "of",

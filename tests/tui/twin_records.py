@@ -82,9 +82,13 @@ class TwinRecords:
         rows = await self.audit(Window(0, 1000))
         return next((r for r in rows if r.undoable and not r.of and r.actor == wanted), None)
 
-    async def undo(self, entry: str, *, others: bool = False, dry_run: bool = False) -> Outcome:
+    async def undo(
+        self, entry: str = "", *, others: bool = False, dry_run: bool = False
+    ) -> Outcome:
         """Take back a clear or a limit."""
         await self._write("undo")
+        last = None if entry else await self.last_undoable()
+        entry = last.id if last is not None else entry
         rows = {row.id: row for row in await self.audit(Window(0, 1000))}
         row = rows.get(entry)
         if row is None or not row.undoable:

@@ -49,6 +49,13 @@ class Door:
         admin: Admin = self.deck.admin(actor=self._actor)
         return admin
 
+    @property
+    def actor(self) -> str:
+        """Who acts: what `--as` says, else user and host."""
+        from qdeck.crew import whoami
+
+        return self._actor or "@".join(whoami())
+
     async def close(self) -> None:
         """Close what was opened."""
         if "admin" in self.__dict__:

@@ -61,6 +61,7 @@ async def enqueue(
         _check(door, task, values, chosen)
         click.echo(f"would enqueue {task} with {json.dumps(values)}")
         return
+    door.deck.actor = door.actor
     job = await door.deck.enqueue(task, values, **chosen)
     if as_json:
         print_json({"id": job.id, "queue": job.queue, "state": job.state})
