@@ -26,8 +26,10 @@ def in_order(text: str) -> list[str]:
 ENGINE_ORDER = in_order("""
     __main__ cli
     demo
-    worker heart presence runs reports upkeep execute processes child wait line courier orphans ticker
-    operator scheduledesk scheduleverbs scheduletoml timetable recorddesk jobdesk crewdesk journal insightdesk explain ties metrics lifetime checkup
+    worker heart presence runs reports upkeep execute processes child wait line courier
+    orphans ticker
+    operator scheduledesk scheduleverbs scheduletoml timetable recorddesk jobdesk crewdesk
+    journal insightdesk explain ties metrics lifetime checkup
     history likeness events serverlook causes
     bulkdesk status verdict phrase pages tasktable overview scan detail freezing bulk opview
     groups listing glimpse crew reader rights
@@ -36,7 +38,8 @@ ENGINE_ORDER = in_order("""
     scripts
     connection private cluster slots durability lane dial clients wire facts failures server binary
     flock ping
-    patching task plan terms payload context query record links keys job settings address options backoff
+    patching task plan terms payload context query record links keys job settings address
+    options backoff
     stats
     cronpreview cronlint cronwords cron cronfield zone
     ending lifeline stacks admin errors __init__

@@ -98,8 +98,10 @@ class RecordsDoor(Protocol):
     async def undo(
         self, entry: str = "", *, others: bool = False, dry_run: bool = False
     ) -> Outcome:
-        """Take a write back, the newest own one where none is named. Raises Denied once its time is over, once something changed it since,
-        and for the act of another actor unless `others` says that this is meant.
+        """Take a write back, the newest own one where none is named.
+
+        Raises Denied once its time is over, once something changed it since, and for the act of
+        another actor unless `others` says that this is meant.
         """
         ...
 
