@@ -253,7 +253,7 @@ def limit(
 
 def fold(keys: QueueKeys) -> Command:
     """Add an hour that is over to the counters of all time; the answer is 1 to call again."""
-    return Command(script("fold"), (keys.life,), (keys.tag, CHUNK // 5))
+    return Command(script("fold"), (keys.life,), (keys.tag, 2 * CHUNK))
 
 
 def trim(keys: QueueKeys, settings: Settings) -> Command:
