@@ -126,7 +126,7 @@ async def run_paced(
         click.echo(f"{verb}: started over {_jobs(operation.total)}")
         click.echo(f"watch it: qdeck ops show {_short(operation)}")
         return
-    while operation.state == "running":
+    while operation.state in ("running", "undoing"):
         operation = await door.admin.advance(operation.id, operation.queue)
     left = max(wanted, draft.total) - operation.ok
     text = f"{verb}: {_jobs(operation.ok)} changed"

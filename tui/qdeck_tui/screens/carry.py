@@ -49,7 +49,7 @@ async def carry(
     if rate is not None and draft.total > rate:
         desk.say(f"{label}: it goes on on the server if you disconnect")
         desk.poll()
-    while operation.state == "running":
+    while operation.state in ("running", "undoing"):
         try:
             operation = await admin.advance(operation.id, operation.queue)
         except OSError:
