@@ -84,10 +84,12 @@ def test_the_payload_of_one_dead_job_is_fixed_and_it_completes(
     operator.sees("set ")
     operator.type("amount = true")
     operator.press("ctrl+x")
-    operator.sees("no job would take it", "'amount': expected")
+    operator.sees("argument 'amount': expected", "nothing was changed")
     assert night.shop.found(ref.id, "emails").state is State.DEAD
     operator.press("escape")
-    operator.until(lambda: "no job would take it" not in operator.screen, "it is closed")
+    operator.sees("Esc again drops it")
+    operator.press("escape")
+    operator.until(lambda: "EDIT " not in operator.screen, "it is closed")
     operator.press("e")
     operator.sees("set ")
     keys = operator.keys
