@@ -348,8 +348,7 @@ while got < want and rank < most and bytes < 4194304 do
   end
 end
 if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
-answers[3] = (crowded or #held > 100) and 2
-  or got < want and (rank >= most or bytes >= 4194304) and 1 or 0
+answers[3] = (crowded or held[99]) and 2 or got < want and (rank >= most or bytes > 4e6) and 1 or 0
 tokens = tokens and tokens - got
 call('HSET', meta_key, 'seen', now, unpack(tokens and { 'tokens', tokens, 'tokens_at', now } or {}))
 if #held > 0 then call('HINCRBY', meta_key, 'held', #held) end
