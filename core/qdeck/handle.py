@@ -185,8 +185,8 @@ class TaskDecorators(ABC):
 
         `async def` runs on the worker's loop, `def` in a thread, either in a child process with
         `run="process"`. `unique` is True (one unfinished job for the same arguments) or a template
-        over the arguments (`"user-{user_id}"`). So is `limit_key`: at most `key_limit` (1) jobs with
-        the same one run at once in a queue. `timeout`, `unique_for` and `expires` are seconds.
+        over the arguments (`"user-{user_id}"`). So is `limit_key`: at most `key_limit` (1) jobs
+        with the same one run at once in a queue. `timeout`, `unique_for` and `expires` are seconds.
         Raises InvalidTask or SettingsError.
         """
         checked = check_terms(terms)

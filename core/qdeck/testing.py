@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -136,19 +137,11 @@ class TestBox:
         while True:
             attempt += 1
             started, sink = datetime.now(UTC), NoSink()
-            number = attempt
+            run = partial(
+                run_inline, call, job, attempt, deck.middleware, deck.lifespan, sink, after
+            )
             try:
-                value = run_apart(
-                    lambda: run_inline(
-                        call,
-                        job,
-                        number,
-                        deck.middleware,
-                        deck.lifespan,
-                        sink,
-                        after,  # noqa: B023
-                    )
-                )
+                value = run_apart(run)
             except Snooze:
                 attempt -= 1
                 snoozed += 1

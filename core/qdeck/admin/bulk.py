@@ -17,9 +17,7 @@ from qdeck.admin.values import Action, Denied, Outcome, Selection
 
 __all__ = ["BulkDoor", "CanaryState", "Change", "Diff", "Draft", "Operation", "OperationState"]
 
-OperationState = Literal[
-    "draft", "running", "done", "stopped", "aborted", "undoing", "undone"
-]
+OperationState = Literal["draft", "running", "done", "stopped", "aborted", "undoing", "undone"]
 #: "" where none was asked for; `waiting` until it has run.
 CanaryState = Literal["", "waiting", "ok", "failed"]
 What = Sequence[JobRef] | Selection
