@@ -13,7 +13,6 @@ from qdeck_tui.dispatch import Typing
 from qdeck_tui.format import plural
 from qdeck_tui.framing import Framing
 from qdeck_tui.typeahead import PATIENCE, Held, TypeAhead
-from qdeck_tui.verbs import TOO_FAST
 from qdeck_tui.widgets.chrome import Tabs
 from qdeck_tui.widgets.dialog import Dialog
 
@@ -34,7 +33,7 @@ class Keyboard(Framing):
     async def on_event(self, event: events.Event) -> None:
         """Take keys and pastes before Textual does: the action table says what they mean."""
         if isinstance(event, events.Key):
-            self.press(event.key, event.character)
+            self.press(event.key, event.character, event.time)
             return
         if isinstance(event, events.Paste):
             self._paste(event.text)
@@ -61,15 +60,18 @@ class Keyboard(Framing):
         if view is not None:
             view.show_too_small(small)
 
-    def press(self, key: str, character: str | None) -> None:
-        """Give a key to whoever it is for, now or when the rows that it is about have come."""
+    def press(self, key: str, character: str | None, at: float | None = None) -> None:
+        """Give a key to whoever it is for, now or when the rows that it is about have come.
+
+        `at` is when it came, by the monotonic clock; what it waited for others is not a pause.
+        """
         printable = character is not None and character.isprintable()
         name = character if printable and character is not None else key
         name = "space" if name == " " else name
-        self._key_at = monotonic()
+        self._key_at = monotonic() if at is None else at
         if key.startswith("alt+") and not printable:
             # Esc and the next key in one packet: Esc it is.
-            self.press("escape", None)
+            self.press("escape", None, at)
             return
         if key == "ctrl+c":
             self._interrupt()
@@ -110,7 +112,7 @@ class Keyboard(Framing):
         if key == "escape":
             self.say(f"{plural(self.ahead.drop(), 'key')} typed ahead dropped", "warn")
             return
-        hasty = self._key_at - self.last_printable < TOO_FAST
+        hasty = self.hasty
         if not self.ahead:
             self.set_timer(PATIENCE + 0.05, self._expire)
         if self.ahead.add(Held(key, character, hasty)):
@@ -137,8 +139,7 @@ class Keyboard(Framing):
             held = self.ahead.next()
             if held is None:
                 return
-            if held.hasty:
-                self.last_printable = monotonic()
+            self.last_printable = self._key_at - (0.0 if held.hasty else 1.0)
             printable = held.character is not None and held.character.isprintable()
             name = held.character if printable and held.character is not None else held.key
             self._give(held.key, held.character, "space" if name == " " else name)

@@ -26,7 +26,7 @@ from qdeck_tui.poller import LogRead, Poller, Refreshed
 from qdeck_tui.scout import FIRST
 from qdeck_tui.screens.base import View
 from qdeck_tui.screens.overview import OverviewView
-from qdeck_tui.verbs import Verbs
+from qdeck_tui.verbs import TOO_FAST, Verbs
 from qdeck_tui.widgets.dialog import Dialog
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Shell(DeltaMixin, TerminalMixin):
         self.ascii, self.plain = options.ascii, options.plain
         self.show_cursor = options.plain
         self.read_only = options.read_only
-        self.last_printable = -1.0
+        self.last_printable = self._key_at = self._read_at = -1.0
         self._variables: dict[str, str] = {}
         self.own_themes: tuple[str, ...] = ()
         self.last_start: StartRequest | None = options.start
@@ -107,15 +107,12 @@ class Shell(DeltaMixin, TerminalMixin):
         self.verbs = Verbs(self)
         self.sheet: Sheet | None = None
         self.typing: Typing | None = None
-        self._token = 0
-        self._first_token = 0
+        self._token = self._first_token = 0
         self._rtt_step = 0
         self._footer_due = False
         self._crew: tuple[WorkerRow, ...] = ()
-        self._read_at = -1.0
         self._trouble = "connecting"
         self._said_at = -SAID_FOR
-        self._key_at = -1.0
         self._ctrl_c_at = -9.0
         self._works: set[asyncio.Task[None]] = set()
         self._hints: tuple[tuple[str, str], ...] = ()
@@ -241,6 +238,11 @@ class Shell(DeltaMixin, TerminalMixin):
     def use(self, row: Row, *, typed: bool = False) -> None:
         """Carry out a row of the table."""
 
+    @property
+    def hasty(self) -> bool:
+        """Whether the key came so soon after another printable one that it may have been pasted."""
+        return self._key_at - self.last_printable < TOO_FAST
+
     def forget_server(self) -> None:
         """Forget everything that was read, since another server is looked at from now on."""
         self.show_root(self.DEFAULT_MODE)
@@ -248,8 +250,7 @@ class Shell(DeltaMixin, TerminalMixin):
             if mode != self.DEFAULT_MODE:
                 self.remove_mode(mode)
                 self.add_mode(mode, _view(mode))
-        view = self.view_now()
-        if view is not None:
+        if view := self.view_now():
             view.forget()
         self.snapshot, self._crew, self._read_at, self._trouble = None, (), -1.0, "connecting"
         self._rtt_step = 0
@@ -316,8 +317,8 @@ class Shell(DeltaMixin, TerminalMixin):
     @property
     def stale(self) -> bool:
         """Whether what is shown is older than it should be, unless that is wanted."""
-        limit = max(5.0, 3 * self.poller.every)
-        return not self.poller.frozen and monotonic() - self._read_at >= limit
+        old = monotonic() - self._read_at
+        return not self.poller.frozen and old >= max(5.0, 3 * self.poller.every)
 
     @property
     def refusal(self) -> str:
@@ -374,8 +375,7 @@ class Shell(DeltaMixin, TerminalMixin):
     def say(self, text: str, style: str = "") -> None:
         """Show a sentence in the status line for a while."""
         self._said_at = monotonic()
-        view = self.view_now()
-        if view is not None:
+        if view := self.view_now():
             view.status.tell(safe(text), style)
 
     def begin_work(self, work: Coroutine[Any, Any, None], failed: str) -> None:

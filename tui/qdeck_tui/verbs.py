@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from time import monotonic
 from typing import Any, Protocol
 
 from qdeck.admin import (
@@ -39,7 +38,9 @@ Found = tuple[Subject, Action, Permission]
 
 class _App(Protocol):
     read_only: bool
-    last_printable: float
+
+    @property
+    def hasty(self) -> bool: ...
 
     @property
     def admin(self) -> Admin | None: ...
@@ -113,7 +114,7 @@ class Verbs:
             self._ask(row, subject, verb, permission)
         elif typed:
             self._write(row, subject, verb)
-        elif monotonic() - self._app.last_printable < TOO_FAST:
+        elif self._app.hasty:
             self._app.say(
                 f"{row.key} dropped: it came within 50 ms of another key (a paste?)", "warn"
             )
