@@ -26,9 +26,10 @@ __all__ = ["Upkeep"]
 
 _log = logging.getLogger("qdeck.worker")
 #: Seconds between looks at a queue that had nothing to do.
-PAUSE: Final = 10.0
-#: Trimming is due at every so many looks.
-TRIM_EVERY: Final = 3
+PAUSE: Final = 20.0
+#: Trimming is due at every so many looks, what only heals or sums up at every so many.
+TRIM_EVERY: Final = 2
+HEAL_EVERY: Final = 6
 
 
 class Upkeep:
@@ -41,40 +42,42 @@ class Upkeep:
     async def run(self) -> None:
         """Look after each queue again and again; errors are logged and end nothing."""
         looks = 0
-        await self.once(trim=False)
+        await self.once(trim=False, heal=False)
         bulk = asyncio.create_task(carry_on(self._deck, self._queues))
         try:
             while True:
                 await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
                 looks += 1
-                await self.once(trim=looks % TRIM_EVERY == 1)
+                await self.once(trim=looks % TRIM_EVERY == 1, heal=looks % HEAL_EVERY == 1)
         finally:
             bulk.cancel()
             await asyncio.wait([bulk])
 
-    async def once(self, *, trim: bool = True) -> None:
+    async def once(self, *, trim: bool = True, heal: bool = True) -> None:
         """Look after each queue once; a worker too short-lived for `run` does so at its end."""
         for queue in self._queues:
             try:
-                await self.look(queue, trim=trim)
+                await self.look(queue, trim=trim, heal=heal)
             except QdeckError as error:
                 _log.warning("upkeep of queue %s: %s", queue, error)
 
-    async def look(self, queue: str, *, trim: bool) -> None:
+    async def look(self, queue: str, *, trim: bool, heal: bool) -> None:
         """Do what there is to do for one queue now."""
         keys = self._deck.keys(queue)
         if await self._deck.call("EXISTS", keys.outbox, keys.moving):
             await deliver_all(self._deck, queue)
             await carry_all(self._deck, queue)
-        if trim:
+        if heal:
             await reclaim_all(self._deck, queue)
             await cancel_orphans(self._deck, queue)
+        while heal:
+            folding = await self._deck.execute(verbs.fold(keys))
+            swept, _ = await self._deck.execute(ledger.sweep(keys))
+            if swept + folding == 0:
+                break
+            await asyncio.sleep(0.002)
         while trim:
-            folding = await self._deck.execute(verbs.fold(self._deck.keys(queue)))
-            swept, _ = await self._deck.execute(ledger.sweep(self._deck.keys(queue)))
-            deleted, logs = await self._deck.execute(
-                verbs.trim(self._deck.keys(queue), self._deck.settings)
-            )
-            if swept + deleted + logs + folding == 0:
+            deleted, logs = await self._deck.execute(verbs.trim(keys, self._deck.settings))
+            if deleted + logs == 0:
                 return
             await asyncio.sleep(0.002)
