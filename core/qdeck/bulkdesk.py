@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, overload
 
-from qdeck import bulk
+from qdeck import bulk, detail
 from qdeck import queue as verbs
 from qdeck.admin import (
     Action,
@@ -222,7 +222,7 @@ class BulkDesk:
         for ref in dict.fromkeys(refs):
             queues.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
         if dry_run:
-            return Outcome(f"would have {_PAST[verb]} {_jobs(len(set(refs)))}", len(set(refs)))
+            return await self._try_move(verb, list(dict.fromkeys(refs)))
         done, requested, skipped = 0, 0, []
         for queue, ids in queues.items():
             for i in range(0, len(ids), BATCH):
@@ -247,6 +247,19 @@ class BulkDesk:
         if requested:
             parts.append(f"asked {_jobs(requested)} to stop")
         return Outcome(", ".join(parts), done + requested, tuple(skipped))
+
+    async def _try_move(self, verb: Action, refs: Sequence[JobRef]) -> Outcome:
+        """Return what a verb would do to the jobs as they stand now."""
+        skipped = []
+        for ref in refs:
+            found = await detail.read_job(self.reader, ref)
+            state = State(found.row.state) if found else None
+            if state not in MOVES[verb][0]:
+                finished = verb == "cancel" and state is not None
+                outcome = "finished" if finished else "refused"
+                skipped.append(Skipped(ref, _why(verbs.Moved(ref.id, state or "", outcome, ""))))
+        done = len(refs) - len(skipped)
+        return Outcome(f"would have {_PAST[verb]} {_jobs(done)}", done, tuple(skipped))
 
     async def _freeze(
         self, verb: Action, what: What, dry_run: bool, argument: str = "", changes: str = ""

@@ -31,6 +31,8 @@ __all__ = ["RecordDesk"]
 
 #: Acts among which the newest of one actor is looked for.
 _RECENT: Final = 1000
+#: Writes that are tried for whether they can still be taken back.
+_TRIED: Final = 20
 _SINCE: Final = "something changed it since; nothing was changed"
 
 
@@ -64,10 +66,20 @@ class RecordDesk:
         return await self._journal.rows(names, window or Window(), workers=queue is None)
 
     async def last_undoable(self, actor: str | None = None) -> AuditRow | None:
-        """Return the newest write of one actor that can be taken back, no undo among them."""
+        """Return the newest write of one actor that can be taken back, no undo among them.
+
+        What something has changed since is passed over.
+        """
         wanted = actor or self._actor
         rows = await self.audit(Window(0, _RECENT))
-        return next((r for r in rows if r.actor == wanted and r.undoable and not r.of), None)
+        for row in [r for r in rows if r.actor == wanted and r.undoable and not r.of][:_TRIED]:
+            try:
+                await self._undo(row.id, True, True)
+            except Denied:
+                if not self._read_only:
+                    continue
+            return row
+        return None
 
     async def undo(
         self, entry: str = "", *, others: bool = False, dry_run: bool = False
@@ -81,6 +93,9 @@ class RecordDesk:
             if last is None:
                 raise Denied(f"{self._actor} did nothing that can be taken back; see the audit")
             entry = last.id
+        return await self._undo(entry, others, dry_run)
+
+    async def _undo(self, entry: str, others: bool, dry_run: bool) -> Outcome:
         row, found = await self._journal.find(entry)
         what = f"{row.verb} of {row.target} by {row.actor}"
         if row.undone_by:

@@ -11,7 +11,7 @@ import pytest
 from tests.core.desk import Desk
 from tests.servers import Cluster, Server
 
-from qdeck.admin import AuditRow, Denied, JobRef, Outcome, QueueRow, Window
+from qdeck.admin import AuditRow, Denied, JobRef, Outcome, QueueRow, Selection, Window
 from qdeck.operator import Operator
 
 
@@ -219,6 +219,23 @@ async def test_an_undo_can_be_taken_back_by_name(valkey: Server, prefix: str) ->
         undone = await desk.operator.undo(paused.entry)
         await desk.operator.undo(undone.entry)
         assert (await row_of(desk)).paused is not None
+
+
+async def test_what_was_taken_back_another_way_does_not_hide_what_was_done_before(
+    valkey: Server, prefix: str
+) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        await desk.put(2)
+        await desk.fail(2)
+        await desk.operator.set_limits("q", 3, None)
+        draft = await desk.operator.retry(Selection("dead"))
+        operation = await desk.finish(await desk.operator.start(draft))
+        await desk.operator.undo_operation(operation.id)
+        row = await desk.operator.last_undoable()
+        assert row is not None
+        assert row.verb == "limits"
+        await desk.operator.undo()
+        assert (await row_of(desk)).limit is None
 
 
 async def test_the_time_to_take_something_back_ends(valkey: Server, prefix: str) -> None:

@@ -123,7 +123,7 @@ def test_a_pause_holds_a_queue_or_a_task_until_it_is_taken_back(qdeck: Program) 
 
 def test_cancel_and_delete_change_what_may_be_changed(qdeck: Program) -> None:
     one, two = (qdeck.enqueue("send", "to=x", "-q", "mail") for _ in range(2))
-    assert "would cancel 1 job" in qdeck.run("cancel", one, "--dry-run").stdout
+    assert "would have cancelled 1 job" in qdeck.run("cancel", one, "--dry-run").stdout
     qdeck.run("cancel", one)
     assert qdeck.json("job", one)["state"] == "cancelled"
     assert "reasons" in qdeck.run("cancel", one, code=1).stderr

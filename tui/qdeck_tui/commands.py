@@ -61,9 +61,6 @@ class Commands(Acts):
         if self.options.closing is not None:
             self.quit_with(self.options.closing)
             return
-        if self.options.closing is not None:
-            self.quit_with(self.options.closing)
-            return
         from qdeck_tui.widgets.quit import QuitSheet
 
         self.open_sheet(QuitSheet(alive, cast("Console", self), self.quit_with))

@@ -23,11 +23,7 @@ SHOWN = 5
 @with_door
 async def cancel(door: Door, ids: Sequence[str], dry_run: bool, yes: bool) -> None:
     """Cancel unfinished jobs; a running one is asked to stop."""
-    refs = await references(door, ids)
-    if dry_run:
-        say_dry("cancel", len(refs))
-        return
-    _say(await door.admin.cancel(refs))
+    _say(await door.admin.cancel(await references(door, ids), dry_run=dry_run))
 
 
 @click.command()
@@ -73,11 +69,6 @@ async def pause(door: Door, queue: str, task: str | None, dry_run: bool, yes: bo
 async def resume(door: Door, queue: str, task: str | None, dry_run: bool, yes: bool) -> None:
     """Take a pause back."""
     _say(await door.admin.resume(queue, task, dry_run=dry_run), strict=False)
-
-
-def say_dry(verb: str, count: int) -> None:
-    """Say what a write would do."""
-    click.echo(f"would {verb} {_jobs(count)}")
 
 
 def _say(outcome: Outcome, strict: bool = True) -> None:
