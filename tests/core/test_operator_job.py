@@ -195,9 +195,9 @@ async def test_actions_tell_what_may_be_done_and_why_not(valkey: Server, prefix:
             assert (
                 allowed
                 == {
-                    "pending": {"cancel", "delete"},
+                    "pending": {"cancel", "delete", "discard", "priority", "patch"},
                     "running": {"cancel"},
-                    "dead": {"retry", "delete"},
+                    "dead": {"retry", "delete", "patch"},
                 }[state]
             )
             assert all(

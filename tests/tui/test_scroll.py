@@ -17,6 +17,8 @@ from tests.tui.desk import Desk
 
 from qdeck_tui.delta import Frame, Pen
 
+pytestmark = pytest.mark.long
+
 WIDTH, HEIGHT = 100, 16
 LOOKS = (Pen(), Pen("1", "38;2;200;100;50", "48;2;10;20;30"), Pen("", "32", ""))
 Row = list[tuple[str, Pen]]
@@ -168,7 +170,7 @@ def test_a_list_that_scrolls_in_tmux_is_what_a_redraw_shows(
         tmux.wait_for("IN/M")
         tmux.run("send-keys", "Enter")
         tmux.wait_for('{"number":3}')
-        tmux.run("send-keys", "Tab", "F")
+        tmux.run("send-keys", "Tab", "Tab", "F")
         tmux.wait_for("frozen")
         for key in ("Down",) * 25 + ("Up",) * 12 + ("j",) * 3:
             tmux.run("send-keys", key)

@@ -11,6 +11,8 @@ from tests.servers import Server
 from tests.tui.desk import Desk
 from tests.tui.pty import Pty
 
+pytestmark = pytest.mark.long
+
 SGR = re.compile(r"\x1b\[([0-9;]*)m")
 
 
@@ -29,7 +31,7 @@ def walk(pty: Pty) -> None:
     pty.wait_for("alpha")
     pty.press("enter")
     pty.wait_for("JOBS PENDING")
-    pty.press("tab")
+    pty.press("tab", "tab")
     for _ in range(26):
         pty.press("down")
     pty.wait_for('{"number":26}')
