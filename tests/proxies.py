@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
@@ -31,7 +32,7 @@ class _Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server: asyncio.Server | None = None
+        self._door: socket.socket | None = None
         self._links: set[_Link] = set()
         self.port = 0
         self.listen()
@@ -50,7 +51,7 @@ class _Proxy:
 
     def close(self) -> None:
         """Ends the proxy and its thread."""
-        self.refuse()
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -65,11 +66,18 @@ class _Proxy:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(
-                self._take, "127.0.0.1", self.port, ssl=self._context
-            )
-            self.port = self._server.sockets[0].getsockname()[1]
+        if self._door is None:
+            # Not `start_server`: a connection accepted while that is closed stays open for good.
+            self._door = socket.create_server(("127.0.0.1", self.port))
+            self._door.setblocking(False)
+            self.port = self._door.getsockname()[1]
+            self._loop.add_reader(self._door, self._accept, self._door)
+
+    def _accept(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            taken, _ = door.accept()
+            taken.setblocking(False)
+            asyncio.ensure_future(self._take(taken)).add_done_callback(_raised)
 
     async def _cut(self) -> None:
         links = list(self._links)
@@ -78,18 +86,41 @@ class _Proxy:
         await asyncio.gather(*(link.done.wait() for link in links))
 
     async def _refuse(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        door, self._door = self._door, None
+        if door is not None:
+            self._loop.remove_reader(door)
+            door.close()
         await self._cut()
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _end(self) -> None:
+        """Cuts everything, what is being taken just now included, before the loop stops."""
+        await self._refuse()
+        for _ in range(5):
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+            # Transports that were cut are closed by calls that wait for the loop.
+            await asyncio.sleep(0)
+
+    async def _take(self, taken: socket.socket) -> None:
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(
+                lambda: protocol, taken, ssl=self._context
+            )
+        except OSError:
+            taken.close()
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         try:
             behind = await asyncio.open_connection(*self._target)
         except OSError:
-            writer.transport.abort()
+            transport.abort()
             return
         link = _Link(self, (reader, writer), behind)
+        if self._door is None:
+            link.end()
+            return
         self._links.add(link)
         try:
             await link.run()
@@ -108,6 +139,11 @@ class _Proxy:
         """Passes on what one side said."""
         writer.write(data)
         await writer.drain()
+
+
+def _raised(task: asyncio.Future[None]) -> None:
+    """Raises what ended a connection badly, for the loop to tell."""
+    task.result()
 
 
 class _Link:

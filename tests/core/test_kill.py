@@ -67,7 +67,7 @@ async def test_killed_workers_lose_nothing_and_no_job_runs_twice_while_its_worke
         with crew(valkey, prefix, logs, lease=2) as workers:
             for _ in range(4):
                 workers.start("-c", "3")
-            deadline = time.monotonic() + 600
+            deadline = time.monotonic() + 240
             while completed(valkey, prefix) < 5000:
                 assert time.monotonic() < deadline, workers.log()[-5000:]
                 await asyncio.sleep(1)
