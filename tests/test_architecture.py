@@ -28,10 +28,11 @@ ENGINE_ORDER = in_order("""
     demo
     worker heart presence runs reports upkeep execute processes child wait line courier
     orphans ticker
-    operator scheduledesk scheduleverbs scheduletoml timetable recorddesk jobdesk crewdesk
-    journal insightdesk explain ties metrics lifetime checkup
+    operator insightdesk scheduledesk scheduleverbs scheduletoml timetable recorddesk jobdesk
+    crewdesk bulkdesk desk
+    journal explain ties metrics lifetime checkup
     history likeness events serverlook causes
-    bulkdesk status verdict phrase pages tasktable overview scan detail freezing bulk opview
+    status verdict phrase pages tasktable overview scan detail freezing bulk opview
     groups listing glimpse crew reader rights
     operation removal app deck inquiry testing inline invoke handle classtask signature
     lookup copies declare schedule producer flow link logs steps queue ledger outcome

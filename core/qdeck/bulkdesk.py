@@ -24,15 +24,13 @@ from qdeck.admin import (
     Selection,
     Skipped,
 )
+from qdeck.desk import Desk
 from qdeck.errors import InvalidPayload, SettingsError
 from qdeck.freezing import Frozen, about, freeze_refs
 from qdeck.job import MOVES, State, new_id, parse_priority
-from qdeck.keys import QueueKeys
 from qdeck.ledger import Entry
-from qdeck.pages import Pages
 from qdeck.patching import encode_changes, plain
 from qdeck.queue import BATCH
-from qdeck.reader import Reader
 from qdeck.steps import Asked, Pace
 
 __all__ = ["BulkDesk"]
@@ -55,21 +53,8 @@ _REASONS: Final = {
 }
 
 
-class BulkDesk:
-    """Mixed into `Operator`."""
-
-    reader: Reader
-    _pages: Pages
-    _actor: str
-
-    def _write(self, what: str) -> None:
-        raise NotImplementedError
-
-    def _keys(self, queue: str) -> QueueKeys:
-        raise NotImplementedError
-
-    async def _names(self, queue: str | None) -> list[str]:
-        raise NotImplementedError
+class BulkDesk(Desk):
+    """The verbs about many jobs; one part of `Operator`."""
 
     async def operations(self) -> tuple[Operation, ...]:
         """Return the bulk operations on record, newest first."""

@@ -15,11 +15,11 @@ from qdeck import ledger
 from qdeck import queue as verbs
 from qdeck.admin import AuditRow, Denied, JobRef, Outcome, Skipped, WorkerRow
 from qdeck.crew import read_workers, server_ms
-from qdeck.deck import Deck
+from qdeck.desk import Desk
 from qdeck.journal import name_of
 from qdeck.keys import QueueKeys
 from qdeck.ledger import Act, Entry
-from qdeck.reader import Reader, at_ms, items, number, text
+from qdeck.reader import at_ms, items, number, text
 from qdeck.record import read_claim
 
 __all__ = ["CrewDesk"]
@@ -30,18 +30,8 @@ _MOST_SLOTS: Final = 10_000
 _PART: Final = 100
 
 
-class CrewDesk:
-    """The verbs about workers; `Operator` brings the reader and says who acts."""
-
-    reader: Reader
-    _deck: Deck
-    _actor: str
-
-    def _write(self, what: str) -> None:
-        raise NotImplementedError
-
-    def _keys(self, queue: str) -> QueueKeys:
-        raise NotImplementedError
+class CrewDesk(Desk):
+    """The verbs about workers; one part of `Operator`."""
 
     async def quiet(self, worker: str, *, dry_run: bool = False) -> Outcome:
         """Ask a worker to claim nothing more."""

@@ -7,67 +7,31 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from qdeck.admin import (
-    AuditRow,
     Denied,
     ErrorGroup,
     Event,
     Explanation,
     History,
     JobRef,
-    Operation,
-    ScheduleRow,
     ServerFacts,
     Shared,
     Window,
-    WorkerRow,
 )
+from qdeck.bulkdesk import BulkDesk
+from qdeck.crew import read_workers
 from qdeck.events import of_acts, of_dead, of_operations, of_schedules, of_workers
 from qdeck.explain import Explainer
 from qdeck.history import read_history
-from qdeck.keys import QueueKeys
 from qdeck.likeness import read_shared
-from qdeck.overview import Overview
-from qdeck.pages import Pages
-from qdeck.reader import Reader
+from qdeck.recorddesk import RecordDesk
+from qdeck.scheduledesk import ScheduleDesk
 from qdeck.serverlook import read_server
-from qdeck.status import Status
 
 __all__ = ["InsightDesk"]
 
 
-class InsightDesk:
-    """Reads only. What it asks of the other parts stands here as well, so that it comes last among
-    the bases of `Operator`.
-    """
-
-    reader: Reader
-    _overview: Overview
-    _status: Status
-    _pages: Pages
-
-    def _keys(self, queue: str) -> QueueKeys:
-        raise NotImplementedError
-
-    async def _names(self, queue: str | None) -> list[str]:
-        raise NotImplementedError
-
-    async def workers(self) -> tuple[WorkerRow, ...]:
-        """Return the workers."""
-        raise NotImplementedError
-
-    async def operations(self) -> tuple[Operation, ...]:
-        """Return the bulk operations on record."""
-        raise NotImplementedError
-
-    async def audit(
-        self, window: Window | None = None, queue: str | None = None
-    ) -> tuple[AuditRow, ...]:
-        """Return the writes on record."""
-        raise NotImplementedError
-
-    async def schedules(self) -> tuple[ScheduleRow, ...]:
-        """Return all schedules."""
-        raise NotImplementedError
+class InsightDesk(BulkDesk, RecordDesk, ScheduleDesk):
+    """What explains, from what the other parts read; changes nothing."""
 
     @cached_property
     def _explainer(self) -> Explainer:
@@ -95,7 +59,10 @@ class InsightDesk:
         if self._overview.failure is not None:
             raise Denied(f"what happened cannot be told: {self._overview.failure}")
         workers, operations, acts, schedules = await asyncio.gather(
-            self.workers(), self.operations(), self.audit(Window(0, limit)), self.schedules()
+            read_workers(self.reader),
+            self.operations(),
+            self.audit(Window(0, limit)),
+            self.schedules(),
         )
         now = datetime.fromtimestamp(self._overview.now_ms() / 1000, UTC)
         found = [

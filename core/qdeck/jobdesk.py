@@ -14,14 +14,14 @@ import msgspec
 from qdeck import ledger, patching
 from qdeck import queue as verbs
 from qdeck.admin import AuditRow, Denied, JobRef, JobWishes, Outcome, Skipped
-from qdeck.deck import Deck
+from qdeck.desk import Desk
 from qdeck.errors import QdeckError
 from qdeck.job import new_id
 from qdeck.journal import name_of
 from qdeck.keys import QueueKeys
 from qdeck.ledger import Act, Entry
 from qdeck.producer import entry_by_name
-from qdeck.reader import Reader, text
+from qdeck.reader import text
 from qdeck.record import Body, Record, decode_map, encode_body, read_record
 from qdeck.removal import carry
 from qdeck.task import unique_digest
@@ -38,18 +38,8 @@ _LEFT: Final = {
 }
 
 
-class JobDesk:
-    """The verbs about one job; `Operator` brings the reader and says who acts."""
-
-    reader: Reader
-    _deck: Deck
-    _actor: str
-
-    def _write(self, what: str) -> None:
-        raise NotImplementedError
-
-    def _keys(self, queue: str) -> QueueKeys:
-        raise NotImplementedError
+class JobDesk(Desk):
+    """The verbs about one job; one part of `Operator`."""
 
     # Single jobs
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from qdeck import detail
 from qdeck.admin import (
     Action,
-    Denied,
     ErrorGroup,
     ErrorGroups,
     JobDetail,
@@ -27,57 +26,25 @@ from qdeck.admin import (
     Window,
     WorkerRow,
 )
-from qdeck.bulkdesk import BulkDesk
-from qdeck.crew import read_workers, whoami
+from qdeck.crew import read_workers
 from qdeck.crewdesk import CrewDesk
 from qdeck.deck import Deck
-from qdeck.errors import SettingsError
 from qdeck.groups import read_groups
 from qdeck.insightdesk import InsightDesk
 from qdeck.jobdesk import JobDesk
-from qdeck.journal import Journal
-from qdeck.keys import QueueKeys
 from qdeck.listing import Source
-from qdeck.overview import Overview
-from qdeck.pages import Pages
-from qdeck.reader import Reader, count, text
-from qdeck.recorddesk import RecordDesk
-from qdeck.rights import READ_ONLY, permissions
-from qdeck.scheduledesk import ScheduleDesk
-from qdeck.status import Status
+from qdeck.rights import permissions
 from qdeck.tasktable import read_tasks
 
 __all__ = ["Operator"]
 
 
-class Operator(BulkDesk, CrewDesk, JobDesk, RecordDesk, ScheduleDesk, InsightDesk):
+class Operator(InsightDesk, CrewDesk, JobDesk):
     """One operator's door to the server of a deck; for one event loop at a time."""
 
     def __init__(self, deck: Deck, *, actor: str | None = None, read_only: bool = False) -> None:
-        self.reader = Reader(deck)
-        self._deck = deck
-        self._actor = actor or "@".join(whoami())
-        self._read_only = read_only
-        self._overview = Overview(self.reader)
-        self._status = Status(self.reader, self._overview)
-        self._pages = Pages(self.reader, self._overview)
+        super().__init__(deck, actor=actor, read_only=read_only)
         self._follower = detail.Follower(self.reader)
-        self._journal = Journal(self.reader)
-
-    @property
-    def label(self) -> str:
-        """The server and prefix in a few characters, without secrets."""
-        return self._status.label
-
-    @property
-    def actor(self) -> str:
-        """Who acts through this door."""
-        return self._actor
-
-    @property
-    def read_only(self) -> bool:
-        """Whether every write is denied."""
-        return self._read_only
 
     # Looking
 
@@ -138,39 +105,3 @@ class Operator(BulkDesk, CrewDesk, JobDesk, RecordDesk, ScheduleDesk, InsightDes
     async def close(self) -> None:
         """Close the connection that follows logs; the deck stays open."""
         await self._follower.close()
-
-    # How
-
-    def _write(self, what: str) -> None:
-        if self._read_only:
-            raise Denied(f"{what} refused: {READ_ONLY}")
-
-    def _keys(self, queue: str) -> QueueKeys:
-        try:
-            return self._deck.keys(queue)
-        except SettingsError as error:
-            raise Denied(str(error)) from error
-
-    async def _names(self, queue: str | None) -> list[str]:
-        if queue is not None:
-            return [self._keys(queue).queue]
-        if self._overview.facts and self._status.fresh:
-            return list(self._overview.facts)
-        found = await self.reader.one("SMEMBERS", self._deck.shared.queues)
-        return sorted(text(name) for name in found)
-
-    async def _known(self, queue: str, task: str | None) -> QueueKeys:
-        """Return the keys of a queue; raises Denied where it, or the task, was never seen."""
-        keys = self._keys(queue)
-        is_queue, in_queue, anywhere = await self.reader.read(
-            [
-                ("SISMEMBER", self._deck.shared.queues, queue),
-                ("HEXISTS", keys.tasks, f"index:{task}"),
-                ("HEXISTS", self._deck.shared.tasks, task or ""),
-            ]
-        )
-        if not count(is_queue):
-            raise Denied(f"there is no queue {queue!r} here; nothing was changed")
-        if task is not None and not count(in_queue) and not count(anywhere):
-            raise Denied(f"there is no task {task!r} in {queue}; nothing was changed")
-        return keys

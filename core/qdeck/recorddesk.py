@@ -19,13 +19,12 @@ from qdeck.admin import (
     StateName,
     Window,
 )
-from qdeck.deck import Deck
+from qdeck.desk import Desk
 from qdeck.job import new_id
-from qdeck.journal import Journal, name_of
-from qdeck.keys import QueueKeys
+from qdeck.journal import name_of
 from qdeck.ledger import Act, Entry
 from qdeck.listing import SETS, sources_of
-from qdeck.reader import Reader, count
+from qdeck.reader import count
 from qdeck.rights import READ_ONLY
 
 __all__ = ["RecordDesk"]
@@ -37,25 +36,8 @@ _TRIED: Final = 20
 _SINCE: Final = "something changed it since; nothing was changed"
 
 
-class RecordDesk:
-    """The verbs on record; `Operator` brings the reader and says who acts."""
-
-    reader: Reader
-    _deck: Deck
-    _actor: str
-    _journal: Journal
-
-    def _write(self, what: str) -> None:
-        raise NotImplementedError
-
-    def _keys(self, queue: str) -> QueueKeys:
-        raise NotImplementedError
-
-    async def _names(self, queue: str | None) -> list[str]:
-        raise NotImplementedError
-
-    async def _known(self, queue: str, task: str | None) -> QueueKeys:
-        raise NotImplementedError
+class RecordDesk(Desk):
+    """The verbs on record; one part of `Operator`."""
 
     # What was done, and taking it back
 

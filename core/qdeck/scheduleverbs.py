@@ -18,14 +18,13 @@ from qdeck.admin import (
     Outcome,
     ScheduleSpec,
 )
-from qdeck.deck import Deck
+from qdeck.desk import Desk
 from qdeck.errors import QdeckError
-from qdeck.keys import QueueKeys
 from qdeck.ledger import Entry as Act
 from qdeck.options import check_name
 from qdeck.patching import fit
 from qdeck.plan import Plan, decode_plan, make_plan
-from qdeck.reader import Reader, text
+from qdeck.reader import text
 from qdeck.record import decode_map, to_ms
 from qdeck.schedule import (
     Note,
@@ -39,19 +38,8 @@ from qdeck.timetable import Entry, Timetable, required
 __all__ = ["ScheduleVerbs", "fit_to_fire", "moment", "named", "plan_of"]
 
 
-class ScheduleVerbs:
-    """What changes one schedule; `Operator` brings the reader and says who acts."""
-
-    reader: Reader
-    _deck: Deck
-    _actor: str
-    _read_only: bool
-
-    def _write(self, what: str) -> None:
-        raise NotImplementedError
-
-    def _keys(self, queue: str) -> QueueKeys:
-        raise NotImplementedError
+class ScheduleVerbs(Desk):
+    """What changes one schedule; one part of `Operator`."""
 
     @property
     def _timetable(self) -> Timetable:

@@ -233,7 +233,6 @@ class Shell(DeltaMixin, TerminalMixin):
     @abstractmethod
     def rows_came(self) -> None:
         """Give keys that waited for rows to what they are about."""
-        raise NotImplementedError
 
     def use(self, row: Row, *, typed: bool = False) -> None:
         """Carry out a row of the table."""
