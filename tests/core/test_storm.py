@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tests.core.apps import tied
 from tests.core.crew import Crew, crew
 from tests.core.serving import check_sets, eventually, new_deck
@@ -20,8 +19,6 @@ from tests.servers import Server
 
 from qdeck import Deck
 from qdeck.admin import ScheduleSpec, Selection
-
-pytestmark = pytest.mark.long
 
 CHAINS, BILLS, CUSTOMERS, FRAGILE = 40, 240, 4, 60
 

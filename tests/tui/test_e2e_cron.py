@@ -16,8 +16,6 @@ from tests.tui.pty import Pty
 from qdeck import Deck
 from qdeck.admin import Admin, ScheduleRow, ScheduleSpec
 
-pytestmark = pytest.mark.long
-
 T = TypeVar("T")
 sized = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 

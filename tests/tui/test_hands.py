@@ -15,8 +15,6 @@ from tests.tui.twin import Twin
 from qdeck_tui.actions import ROWS
 from qdeck_tui.widgets.listing import Listing
 
-pytestmark = pytest.mark.long
-
 VIEWS = [row.key for row in ROWS if row.group == "views"]
 ACTS = sorted({row.key for row in ROWS if row.group == "acts" and row.key} | {"u"})
 

@@ -9,8 +9,6 @@ import unicodedata
 import pytest
 from tests.tui.pty import Pty, a_child_environment
 
-pytestmark = pytest.mark.long
-
 # What the console itself sends: sequences with parameters, reverse index, modes of the keypad.
 OWN = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[DM78=>]")
 FOREIGN = ("\x1b]", "\x1bP", "\x1b\\", "\x9b", "\x1b[66;77H", "\x1b[?1337", "\x1b[99m", "\x07")

@@ -6,14 +6,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 from tests.servers import wait_until
 from tests.tui.night import Night, Operator
 
 from qdeck.admin import JobRef, QueueRow, Window
 from qdeck.job import State
-
-pytestmark = pytest.mark.long
 
 
 def queues(night: Night) -> dict[str, QueueRow]:

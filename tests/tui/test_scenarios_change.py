@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from tests.servers import wait_until
 from tests.tui.night import Night, Operator
 
 from qdeck.admin import QueueRow
 from qdeck.job import State
-
-pytestmark = pytest.mark.long
 
 
 def queue_of(night: Night, name: str) -> QueueRow:

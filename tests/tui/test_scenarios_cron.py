@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC
 
-import pytest
 from tests.tui.night import Night, Operator
 
 from qdeck.admin import ScheduleRow
-
-pytestmark = pytest.mark.long
 
 
 def plan(night: Night, name: str) -> ScheduleRow:

@@ -15,8 +15,6 @@ from tests.tui.staff import BRISK
 from qdeck.admin import Operation
 from qdeck.job import State
 
-pytestmark = pytest.mark.long
-
 COUNT = GROUPS[0]
 PATCH = 'args.currency = "EUR"'
 

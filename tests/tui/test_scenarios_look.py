@@ -12,8 +12,6 @@ from tests.tui.night import Night, Operator
 
 from qdeck.job import Job, State
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:

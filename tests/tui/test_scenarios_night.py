@@ -4,15 +4,12 @@ repaired, and it is seen to drain.
 
 from __future__ import annotations
 
-import pytest
 from tests.tui.fixture import GROUPS
 from tests.tui.night import Night, Operator
 from tests.tui.staff import BRISK
 
 from qdeck.admin import Operation, TaskRow
 from qdeck.job import State
-
-pytestmark = pytest.mark.long
 
 COUNT = GROUPS[0]
 

@@ -10,8 +10,6 @@ import pytest
 from tests.tui.night import Night, Operator
 from tests.tui.staff import BRISK
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:

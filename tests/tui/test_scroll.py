@@ -17,8 +17,6 @@ from tests.tui.desk import Desk
 
 from qdeck_tui.delta import Frame, Pen
 
-pytestmark = pytest.mark.long
-
 WIDTH, HEIGHT = 100, 16
 LOOKS = (Pen(), Pen("1", "38;2;200;100;50", "48;2;10;20;30"), Pen("", "32", ""))
 Row = list[tuple[str, Pen]]

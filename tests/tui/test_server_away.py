@@ -11,8 +11,6 @@ from tests.servers import Server
 from tests.tui.desk import Desk
 from tests.tui.pty import Pty
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[tuple[Server, Desk]]:

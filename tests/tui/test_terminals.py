@@ -11,8 +11,6 @@ from tests.servers import Server
 from tests.tui.desk import Desk
 from tests.tui.pty import Pty
 
-pytestmark = pytest.mark.long
-
 SGR = re.compile(r"\x1b\[([0-9;]*)m")
 
 
