@@ -225,7 +225,7 @@ class ScheduleDesk(ScheduleVerbs):
         All are checked before the first is changed.
         """
         self._write("import schedules")
-        wanted = read_plans(text)
+        wanted = [replace(each, spec=await self._placed(each.spec)) for each in read_plans(text)]
         for each in wanted:
             named(each.spec.name)
             self._keys(each.spec.queue)

@@ -6,6 +6,7 @@ has the revision that was read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -50,7 +51,7 @@ class ScheduleVerbs(Desk):
     async def add_schedule(self, spec: ScheduleSpec, *, dry_run: bool = False) -> Outcome:
         """Create a schedule, enabled; refused where the name is taken, or a part is not usable."""
         self._write("add schedule")
-        return await self._add_plan(spec, dry_run=dry_run)
+        return await self._add_plan(await self._placed(spec), dry_run=dry_run)
 
     async def _add_plan(
         self, spec: ScheduleSpec, *, enabled: bool = True, until: int = 0, dry_run: bool = False
@@ -64,7 +65,7 @@ class ScheduleVerbs(Desk):
                 (await self._timetable.rows([taken]))[0],
             )
         due = next_after(plan, await self._timetable.now())
-        said = f"{name}: next {rfc3339(due) if due else 'never'}"
+        said = f"{name} to {keys.queue}: next {rfc3339(due) if due else 'never'}"
         if not known:
             said += f"; no worker has published task {plan.task} yet"
         if dry_run:
@@ -107,7 +108,7 @@ class ScheduleVerbs(Desk):
         plan = plan_of(spec)
         await self._check_plan(plan)
         entry = required(await self._timetable.entry(named(spec.name)), spec.name)
-        if spec.queue != entry.queue:
+        if spec.queue not in ("", entry.queue):
             raise Denied(
                 f"schedule {spec.name} is in queue {entry.queue}; move it to {spec.queue} first"
             )
@@ -287,6 +288,18 @@ class ScheduleVerbs(Desk):
             raise Conflict(
                 f"{who} changed schedule {entry.name} meanwhile; nothing was changed", row
             )
+
+    async def _placed(self, spec: ScheduleSpec) -> ScheduleSpec:
+        """Return a schedule with its queue: as its task's code or workers say where it has none."""
+        if spec.queue:
+            return spec
+        known = self._deck.registry.find(spec.task)
+        if known is not None:
+            queue = known.queue
+        else:
+            facts = await self.reader.one("HGET", self._deck.shared.tasks, spec.task)
+            queue = decode_map(facts).get("queue")
+        return replace(spec, queue=queue or self._deck.settings.default)
 
     async def _task_facts(self, plan: Plan) -> Any:
         spec = self._deck.registry.find(plan.task)

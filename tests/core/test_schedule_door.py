@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -101,6 +102,15 @@ async def test_a_payload_is_checked_by_what_the_task_takes(desk: Desk) -> None:
     with pytest.raises(Denied, match="to"):
         await desk.operator.add_schedule(replace(HOURLY, payload={"to": 5}))
     assert "published" not in (await desk.operator.add_schedule(HOURLY)).text
+
+
+async def test_a_schedule_that_names_no_queue_is_in_that_of_its_task(desk: Desk) -> None:
+    facts = json.dumps({"name": "mail", "queue": "letters"})
+    await desk.call("HSET", desk.deck.shared.tasks, "mail", facts)
+    await desk.operator.add_schedule(replace(HOURLY, queue=""))
+    assert (await row(desk)).queue == "letters"
+    await desk.operator.add_schedule(replace(HOURLY, name="other", task="unheard", queue=""))
+    assert (await row(desk, "other")).queue == "default"
 
 
 async def test_two_operators_never_overwrite_each_other(desk: Desk) -> None:

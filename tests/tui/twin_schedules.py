@@ -158,7 +158,7 @@ def _row(spec: ScheduleSpec) -> ScheduleRow:
         spec.expression,
         spec.task,
         spec.zone,
-        spec.queue,
+        spec.queue or "default",
         spec.payload,
         spec.options,
         spec.misfire,

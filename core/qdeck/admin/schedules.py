@@ -72,14 +72,15 @@ class ScheduleSpec:
     `unique`, `unique_for`, `metadata`, `max_retries`, `timeout`. `misfire` says what becomes of
     slots that were missed while no worker ran: none fires (`skip`), the latest, or all that are not
     older than `catch_up`. `overlap="skip"` drops a slot while the last job is unfinished. A job is
-    due up to `jitter` after its slot, each slot always by the same amount.
+    due up to `jitter` after its slot, each slot always by the same amount. Without a `queue` it is
+    that of the task.
     """
 
     name: str
     expression: str
     task: str
     zone: str = "UTC"
-    queue: str = "default"
+    queue: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     misfire: Misfire = "latest"

@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
-from qdeck.cli.door import Door
 from qdeck.cronwords import parse_words
-from qdeck.record import decode_map
 
-__all__ = ["changes", "queue_of", "terms"]
+__all__ = ["changes", "terms"]
 
 Run = Callable[..., Any]
 
@@ -46,16 +44,6 @@ def terms(required: bool) -> Callable[[Run], Run]:
         return function
 
     return decorate
-
-
-async def queue_of(door: Door, task: str) -> str:
-    """Return the queue of a task as its code or its workers say, else the default one."""
-    known = door.deck.registry.find(task)
-    if known is not None:
-        return known.queue or door.deck.settings.default
-    facts = decode_map(await door.deck.call("HGET", door.deck.shared.tasks, task))
-    queue = facts.get("queue")
-    return queue if isinstance(queue, str) else door.deck.settings.default
 
 
 def changes(given: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 
 from qdeck.admin import Outcome, ScheduleRow, ScheduleSpec, parse_moment
 from qdeck.cli.door import Door, confirm, json_option, with_door, write_options
-from qdeck.cli.plans import changes, queue_of, terms
+from qdeck.cli.plans import changes, terms
 from qdeck.cli.show import ago, print_json, print_table, schedule_object
 from qdeck.cron import Cron
 from qdeck.cronlint import lint
@@ -107,8 +107,7 @@ async def add(
     door: Door, /, name: str, queue: str | None, dry_run: bool, yes: bool, **given: Any
 ) -> None:
     """Create a schedule."""
-    place = queue or await queue_of(door, given["task"])
-    spec = ScheduleSpec(name, queue=place, **changes(given))
+    spec = ScheduleSpec(name, queue=queue or "", **changes(given))
     _say(await door.admin.add_schedule(spec, dry_run=dry_run))
 
 

@@ -167,7 +167,7 @@ class Editing:
             lines: list[Line] = [((f"Add schedule {cut(spec.name, 36)}?", "bold"),)]
             changes = [
                 ("", f"{spec.expression}   {spec.zone}"),
-                ("", f"{spec.task} in {spec.queue}"),
+                ("", f"{spec.task} in {spec.queue or 'the queue of its task'}"),
             ]
         else:
             lines = [((f"Save {cut(spec.name, 40)}?", "bold"),)]

@@ -53,7 +53,7 @@ class CronForm(Form):
             Text("when", "when", _field(spec.expression)),
             Text("zone", "zone", _field(spec.zone)),
             Text("task", "task", _field(spec.task), lambda text: "" if text else "a task's name"),
-            Text("queue", "queue", _field(spec.queue), lambda text: "" if text else "a queue"),
+            Text("queue", "queue", _field(spec.queue), lambda t: "" if t or new else "a queue"),
             Text("args", "args", _field(payload)),
             Choice("misfire", "miss", MISFIRES, misfire),
             Choice("overlap", "lap", OVERLAPS, overlap),

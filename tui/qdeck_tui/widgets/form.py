@@ -132,10 +132,14 @@ class Form:
     def lines(self, cells: int) -> Sequence[Line]:
         """Return the fields, what the choices mean, and what is wrong."""
         lines: list[Line] = []
-        room = max(8, cells - 16)
+        name = max(11, *(len(each.label) + 1 for each in self.fields))
+        room = max(8, cells - 5 - name)
         for at, each in enumerate(self.fields):
             here = at == self._at
-            head = ((">" if here else " ", "bold"), (f" {each.label:<11}", "bold" if here else ""))
+            head = (
+                (">" if here else " ", "bold"),
+                (f" {each.label:<{name}}", "bold" if here else ""),
+            )
             if isinstance(each, Text):
                 lines.append((*head, ("[", "dim"), *each.field.spans(room, here), ("]", "dim")))
                 continue
