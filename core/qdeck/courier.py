@@ -189,6 +189,7 @@ class Courier:
     async def close(self) -> None:
         """Do what is left, for a moment at most."""
         try:
-            await asyncio.wait_for(self.flush(), _LAST)
+            async with asyncio.timeout(_LAST):
+                await self.flush()
         except TimeoutError:
             _log.debug("what waits for settled jobs is left to other workers")

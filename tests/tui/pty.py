@@ -174,6 +174,11 @@ class Pty:
         """Send a signal to the program."""
         self.child.kill(number)
 
+    def stopped(self) -> bool:
+        """Return whether the program is stopped by a signal."""
+        asked = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.child.pid, asked) is not None
+
     # How it ends
 
     def hang_up(self, timeout: float = PATIENCE) -> int:

@@ -152,6 +152,8 @@ def test_a_stopped_program_gives_the_terminal_back_and_paints_again() -> None:
         pty.wait(lambda: pty.raw.endswith("\x1b[?25h"), "end of the modes")
         assert pty.modes_left_on() == []
         pty.screen.erase_in_display(2)
+        # As a shell does: a SIGCONT that comes before the stop would be lost.
+        pty.wait(pty.stopped, "stop")
         pty.signal(signal.SIGCONT)
         pty.wait_for("ready")
         pty.press("b")

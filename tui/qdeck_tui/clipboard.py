@@ -49,7 +49,8 @@ async def _tmux(text: str) -> str:
     except OSError as error:
         return error.strerror or str(error)
     try:
-        _, said = await asyncio.wait_for(process.communicate(text.encode()), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            _, said = await process.communicate(text.encode())
     except TimeoutError:
         process.kill()
         await process.wait()

@@ -123,8 +123,7 @@ class Poller:
                 self._fresh = False
                 await self._poll()
             pause = max(self.every, 4 * (self.rtt or 0.0), self._took)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+            await self._pause(pause)
 
     async def _take(self, scouted: Callable[[], Awaitable[Report | None]]) -> None:
         """Show what a scout brings for the first screen, and open the door once that is painted."""
@@ -143,8 +142,14 @@ class Poller:
         with suppress(Exception):
             # A door that cannot be opened says so with the next reading.
             await door.opened()
+        await self._pause(self.every)
+
+    async def _pause(self, seconds: float) -> None:
+        # Not `wait_for`: on Python 3.11 it forgets a cancel that comes with the wake-up, and then
+        # the console never ends.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self.every)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _poll(self) -> None:
         token, wanted = self._token, self._parts()
@@ -171,7 +176,8 @@ class Poller:
 
     async def _part(self, admin: Admin, read: Read) -> object:
         try:
-            return await asyncio.wait_for(read(admin), PART_LIMIT)
+            async with asyncio.timeout(PART_LIMIT):
+                return await read(admin)
         except TimeoutError as error:
             return Failure(str(error) or f"no answer within {PART_LIMIT:g} s")
         except Exception as error:
@@ -209,7 +215,8 @@ class Poller:
 async def _shut(admin: Admin) -> None:
     """Close a door, for 2 s at most."""
     with suppress(OSError, TimeoutError):
-        await asyncio.wait_for(admin.close(), 2)
+        async with asyncio.timeout(2):
+            await admin.close()
 
 
 def _words(error: Exception) -> str:

@@ -77,7 +77,8 @@ class Scout:
             loop = asyncio.get_running_loop()
             loop.add_reader(self._fd, lambda: came.set() if self._take() else None)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(came.wait(), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    await came.wait()
             loop.remove_reader(self._fd)
         self.end()
         return self._report
