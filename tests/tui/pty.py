@@ -176,6 +176,7 @@ class Pty:
 
     def stopped(self) -> bool:
         """Return whether the program is stopped by a signal."""
+        assert self.child.pid is not None
         asked = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.child.pid, asked) is not None
 
