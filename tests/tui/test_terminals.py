@@ -91,6 +91,12 @@ def test_in_a_locale_without_utf8_only_ascii_is_written(desk: Desk) -> None:
         assert pty.raw.isascii()
 
 
+def whole(pty: Pty) -> bool:
+    rows = pty.text.split("\n")
+    read = "reading…" not in pty.text
+    return read and rows[0].startswith(" qdeck") and "command" in rows[-1]
+
+
 @pytest.mark.parametrize(
     "size", [(60, 16), (62, 18), (80, 24), (132, 43), (300, 80)], ids=lambda size: str(size[0])
 )
@@ -98,10 +104,7 @@ def test_every_size_has_header_list_and_footer(desk: Desk, size: tuple[int, int]
     with desk.opened(size=size) as pty:
         for key in "12346789":
             pty.press(key)
-            pty.wait(lambda: "reading…" not in pty.text, "first reading")
-            rows = pty.text.split("\n")
-            assert rows[0].startswith(" qdeck")
-            assert "command" in rows[-1]
+            pty.wait(lambda: whole(pty), "header, first reading and footer")
         pty.press("?")
         pty.wait_for("HELP")
         pty.press("escape", "1")

@@ -23,7 +23,6 @@ from qdeck_tui.output import OutputLog, pump
 __all__ = ["ChildWorker"]
 
 STARTING = 10.0
-LAST_WORDS = 0.3
 MARGIN = 5.0
 SERVES = re.compile(r"worker (\S+) serves ")
 
@@ -56,6 +55,7 @@ class ChildWorker:
 
     def seen(self) -> LocalWorker:
         """Return the worker as it is now."""
+        self._serves()
         request = self.request
         return LocalWorker(
             name=self.name,
@@ -111,17 +111,24 @@ class ChildWorker:
             target=pump, args=(reading, self.output.add), name=f"qdeck-{self.name}", daemon=True
         )
         reader.start()
-        # Its first line says which worker serves what, or why none does; then it ends.
+        # It says which worker serves what, or why none does and ends.
         end = time.monotonic() + STARTING
-        while not self.ended and not self.output.after() and time.monotonic() < end:
+        while not self.ended and not self._serves() and time.monotonic() < end:
             time.sleep(0.02)
-        if self._waited(LAST_WORDS):
+        if self.ended:
             reader.join(1.0)
             lines = [line.text for line in self.output.after() if line.text.strip()]
+            self._drop_lifeline()
             raise ValueError(lines[-1] if lines else "the worker ended at once and said nothing")
-        found = (SERVES.search(line.text) for line in self.output.after())
-        self._id = next((match[1] for match in found if match), "")
-        self._state = "running"
+
+    def _serves(self) -> bool:
+        """Whether it said which worker it is; takes note of that."""
+        if not self._id:
+            found = (SERVES.search(line.text) for line in self.output.after())
+            self._id = next((match[1] for match in found if match), "")
+            if self._id and self._state == "starting":
+                self._state = "running"
+        return bool(self._id)
 
     def stop(self, grace: float) -> None:
         """Ask it to stop, force it after `grace` seconds, kill it 5 s later."""
