@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,6 @@ __all__ = ["ROUND_TRIP", "Night", "Operator"]
 
 #: Seconds to the server and back.
 ROUND_TRIP = 0.15
-#: Seconds that a person looks at a dialog; one that is younger than 0.3 s takes no answer.
-LOOK = 0.7
 #: Seconds from one key to the next; what comes faster may be a paste.
 HAND = 0.1
 
@@ -48,9 +45,7 @@ class Operator:
 
     def pause(self, seconds: float = HAND) -> None:
         """Let time pass, while the screen goes on."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.pty.pump()
+        self.pty.rest(seconds)
 
     def paste(self, text: str) -> None:
         """Paste a text, as a terminal hands it over."""
@@ -65,9 +60,11 @@ class Operator:
         self.pty.wait(lambda: bool(what()), name)
 
     def reads(self, *texts: str) -> None:
-        """Wait for a dialog with these texts, and look at it for a moment before the next key."""
-        self.sees(*texts)
-        self.pause(LOOK)
+        """Wait for a dialog with these texts, until it takes an answer."""
+        self.pty.wait(
+            lambda: all(text in self.screen for text in texts) and self.pty.takes_answer,
+            f"question with {texts}",
+        )
 
     @property
     def screen(self) -> str:

@@ -22,6 +22,10 @@ PATIENCE = 30.0
 
 # What pyte does not know and would print: kitty's keyboard, queries for modes.
 UNKNOWN = re.compile(r"\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$p")
+# Keys that need no dialog, and are dropped within 50 ms of another one.
+AT_ONCE = ("p", "P", "Q")
+# What a dialog asks for; it is dim until it is taken.
+ASKED = re.compile(r"y yes   n no|type \S+ and Enter to go")
 UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 
 KEYS = {
@@ -135,6 +139,23 @@ class Pty:
         rows = self.text.split("\n")
         return next((number for number, row in enumerate(rows) if text in row), -1)
 
+    def is_bold(self, text: str) -> bool:
+        """Return whether a text is on the screen, and begins in bold where it stands first."""
+        for y in range(self.screen.lines):
+            cells = [self.screen.buffer[y][x] for x in range(self.screen.columns)]
+            # The second cell of a wide character holds none.
+            at = "".join(cell.data for cell in cells).find(text)
+            if at >= 0:
+                filled = [cell for cell in cells if cell.data]
+                return bool(filled[at].bold)
+        return False
+
+    @property
+    def takes_answer(self) -> bool:
+        """Whether a dialog is on the screen that takes a yes or a number by now."""
+        found = ASKED.search(self.text)
+        return found is not None and self.is_bold(found[0])
+
     def wait(self, what: Callable[[], bool], name: str, timeout: float = PATIENCE) -> None:
         """Take in output until something is true; fails with the screen."""
         end = time.monotonic() + timeout
@@ -154,12 +175,27 @@ class Pty:
         """Wait until a text is not on the screen any more."""
         self.wait(lambda: text not in self.text, f"end of {text!r}", timeout)
 
+    def wait_to_answer(self, text: str) -> None:
+        """Wait for a dialog with a text that takes an answer."""
+        self.wait(lambda: text in self.text and self.takes_answer, f"question {text!r}")
+
     # What is done
 
     def press(self, *keys: str) -> None:
-        """Send keys by name, or texts as they are, one after the other."""
+        """Send keys by name, or texts as they are, one after the other.
+
+        What acts at once comes as from a hand: so soon after others it would be a paste.
+        """
         for key in keys:
+            if key in AT_ONCE:
+                self.rest()
             self.send(KEYS.get(key, key))
+
+    def rest(self, seconds: float = 0.1) -> None:
+        """Let time pass, while the screen goes on."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.pump()
 
     def send(self, data: str) -> None:
         """Send text in one packet."""

@@ -99,13 +99,11 @@ def test_a_dead_group_is_retried(desk: Desk, size: tuple[int, int]) -> None:
         pty.wait_for("5 DEAD in 2 groups")
         pty.wait_for("KeyError: 'currency'")
         pty.press("r")
-        pty.wait_for("Retry 4 dead jobs of fail")
-        answer(pty, "n")
+        answer(pty, "Retry 4 dead jobs of fail", "n")
         assert {desk.found(job).state for job in dead} == {State.DEAD}
         began = [desk.found(job).started_at for job in dead]
         pty.press("r")
-        pty.wait_for("Retry 4 dead jobs of fail")
-        answer(pty)
+        answer(pty, "Retry 4 dead jobs of fail")
         pty.wait_for("retry: 4 of 4 jobs")
 
         def again() -> bool:
@@ -140,8 +138,7 @@ def test_a_local_worker_is_started_and_stopped(
         assert "printed hello" in pty.text
         assert desk.deck.result_sync(job.id, timeout=30) is None
         pty.press("X")
-        pty.wait_for("Stop worker")
-        answer(pty)
+        answer(pty, "Stop worker")
         pty.wait_for("stopped")
 
 
@@ -296,15 +293,11 @@ def test_a_chosen_theme_is_kept(desk: Desk) -> None:
         assert pty.ended() == 0
 
 
-def answer(pty: Pty, key: str = "y") -> None:
-    """Answer the dialog on screen, again until it takes it: it drops what comes too early."""
-    pty.wait_for("y yes")
-    while "y yes" in pty.text:
-        for _ in range(10):
-            pty.pump()
-        pty.press(key)
-        for _ in range(6):
-            pty.pump()
+def answer(pty: Pty, text: str, key: str = "y") -> None:
+    """Answer the dialog with a text, once it takes an answer."""
+    pty.wait_to_answer(text)
+    pty.press(key)
+    pty.wait_gone(text)
 
 
 def start_here(pty: Pty) -> None:

@@ -63,15 +63,16 @@ def office(valkey: Server, tmp_path: Path) -> Iterator[Office]:
     made.close()
 
 
-def answer(pty: Pty, key: str = "y") -> None:
-    """Answer the dialog on screen, again until it takes it: it drops what comes too early."""
-    pty.wait_for("y yes")
-    while "y yes" in pty.text:
-        for _ in range(10):
-            pty.pump()
-        pty.press(key)
-        for _ in range(6):
-            pty.pump()
+def answer(pty: Pty, text: str) -> None:
+    """Say yes to the question with a text, once it takes an answer."""
+    pty.wait_to_answer(text)
+    pty.press("y")
+
+
+def filter_to(pty: Pty, letters: str, other: str) -> None:
+    """Filter the list, and wait until another row has gone."""
+    pty.press("/", letters, "enter")
+    pty.wait(lambda: f"filter: {letters}" in pty.text and other not in pty.text, "filtered list")
 
 
 @sized
@@ -81,8 +82,7 @@ def test_a_schedule_is_moved_to_another_time_after_a_look_at_its_runs(
     with office.opened(size=size) as pty:
         pty.press("5")
         pty.wait_for("SCHEDULES 3")
-        pty.press("/", "rep", "enter")
-        pty.wait_gone("cleanup_tmp")
+        filter_to(pty, "rep", "cleanup_tmp")
         pty.press("e")
         pty.wait_for("At 02:00, Monday to Friday")
         pty.press("30 3 * * 1-5")
@@ -91,8 +91,7 @@ def test_a_schedule_is_moved_to_another_time_after_a_look_at_its_runs(
         pty.wait(lambda: pty.text.count(":30 UTC") >= 5, "next runs in the operator's zone")
         assert office.planned("nightly_report").expression == "0 2 * * 1-5"
         pty.press("ctrl+x")
-        pty.wait_for("0 2 * * 1-5   Europe/Berlin → 30 3 * * 1-5")
-        answer(pty)
+        answer(pty, "0 2 * * 1-5   Europe/Berlin → 30 3 * * 1-5")
         pty.wait_for("changed nightly_report")
         row = office.planned("nightly_report")
         assert (row.expression, row.zone) == ("30 3 * * 1-5", "Europe/Berlin")
@@ -108,8 +107,7 @@ def test_a_schedule_goes_off_until_monday_and_on_again(
     with office.opened(size=size) as pty:
         pty.press("5")
         pty.wait_for("SCHEDULES 3")
-        pty.press("/", "cle", "enter")
-        pty.wait_gone("nightly_report")
+        filter_to(pty, "cle", "nightly_report")
         pty.press("p")
         pty.wait_for("off until")
         pty.press("mon 9:00")
@@ -138,21 +136,18 @@ def test_a_schedule_is_added_in_plain_words_run_and_removed(office: Office) -> N
         pty.press('{"number": 41}')
         pty.wait_for("At 09:00, Monday to Friday")
         pty.press("ctrl+x")
-        pty.wait_for("Add schedule hello?")
-        answer(pty)
+        answer(pty, "Add schedule hello?")
         pty.wait_for("SCHEDULES 4")
         assert office.planned("hello").expression == "0 9 * * 1-5"
         pty.press("/", "hello", "enter")
         pty.wait_for("filter: hello")
         pty.press("t")
-        pty.wait_for("Run hello now, once?")
-        answer(pty)
+        answer(pty, "Run hello now, once?")
         pty.wait_for("enqueued job")
         office.work("default")
         pty.wait(lambda: office.planned("hello").last_outcome == "completed", "finished run")
         pty.press("D")
-        pty.wait_for("Remove hello?")
-        answer(pty)
+        answer(pty, "Remove hello?")
         pty.wait_for("SCHEDULES 3")
         assert office.ask(lambda admin: admin.schedule("hello")) is None
 
@@ -161,8 +156,7 @@ def test_somebody_who_saved_first_is_not_overwritten(office: Office) -> None:
     with office.opened() as pty:
         pty.press("5")
         pty.wait_for("SCHEDULES 3")
-        pty.press("/", "rep", "enter")
-        pty.wait_gone("cleanup_tmp")
+        filter_to(pty, "rep", "cleanup_tmp")
         pty.press("e")
         pty.wait_for("At 02:00")
         pty.press("30 3 * * 1-5")
@@ -182,14 +176,11 @@ def test_what_was_done_to_a_schedule_is_taken_back(office: Office) -> None:
     with office.opened() as pty:
         pty.press("5")
         pty.wait_for("SCHEDULES 3")
-        pty.press("/", "cle", "enter")
-        pty.wait_gone("nightly_report")
+        filter_to(pty, "cle", "nightly_report")
         pty.press("D")
-        pty.wait_for("Remove cleanup_tmp?")
-        answer(pty)
+        answer(pty, "Remove cleanup_tmp?")
         pty.wait_for("SCHEDULES 2")
         pty.press("u")
-        pty.wait_for("remove schedule")
-        answer(pty)
+        answer(pty, "remove schedule")
         pty.wait_for("SCHEDULES 3")
         assert office.planned("cleanup_tmp").expression == "*/30 * * * *"

@@ -1,7 +1,8 @@
 """The question before a write, guarded against keys that were typed ahead.
 
 It is open from the moment of its key, says "counting…" until it knows what it asks about, and takes
-a yes only once that is painted and 300 ms have passed without a key.
+a yes only once that is painted and 300 ms have passed without a key; until then what it asks for is
+dim.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Dialog:
         """Know that the content is on the screen."""
         if self._ready and not self._painted:
             self._painted = True
+            self._last_key = monotonic()
             self._changed()
 
     @property
@@ -82,7 +84,12 @@ class Dialog:
     @property
     def armed(self) -> bool:
         """Whether a yes would be taken now."""
-        return self._painted and not self._failed and monotonic() - self._last_key >= QUIET
+        return self._painted and not self._failed and self.wait == 0
+
+    @property
+    def wait(self) -> float:
+        """The seconds without a key after which a yes is taken."""
+        return max(0.0, self._last_key + QUIET - monotonic())
 
     # Keys
 
@@ -160,19 +167,22 @@ class Dialog:
             else:
                 result.append(line)
         result.append(())
+        open_ = self.armed or self._started
         if self._dropped and not self._started:
             result.append(((f"{count(self._dropped)} typed too early, dropped", "warn"),))
         if self._wanted:
             if self.word:
                 result.append((("this server is marked production: its name is asked", "warn"),))
             room = max(9, len(self._wanted) + 2)
-            result.append(((f"type {self._wanted} and Enter to go  ", "bold"), ("[", ""),
+            ask = f"type {self._wanted} and Enter to go  "
+            result.append(((ask, "bold" if open_ else "dim"), ("[", ""),
                            *self._field.spans(room), ("]", ""), ("   Esc no", "")))  # fmt: skip
             if self._wrong:
                 what = "name" if self.word else "number"
                 result.append(((f"that is not the {what}; nothing was done", "bad"),))
         else:
-            result.append((("y", "key"), (" yes   ", ""), ("n", "key"), (" no (Esc)", "")))
+            key, word = ("key", "") if open_ else ("dim", "dim")
+            result.append((("y", key), (" yes   ", word), ("n", key), (" no (Esc)", word)))
         return result
 
     def hints(self) -> tuple[tuple[str, str], ...]:

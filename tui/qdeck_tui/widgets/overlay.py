@@ -5,10 +5,14 @@ takes every key.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qdeck_tui.format import cut, width
 from qdeck_tui.widgets.canvas import Canvas, Line, clip, line_width
+from qdeck_tui.widgets.dialog import Dialog
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
 
 __all__ = ["Overlay", "Sheet"]
 
@@ -46,6 +50,7 @@ class Overlay(Canvas):
         self.sheet: Sheet | None = None
         self.skip = 0
         self._box = (0, 0, 0, 0)
+        self._rest: Timer | None = None
 
     def open(self, sheet: Sheet) -> None:
         """Show a sheet."""
@@ -85,6 +90,13 @@ class Overlay(Canvas):
         """Draw the sheet again, since its content changed."""
         self.place()
         self.redraw()
+        if self._rest is None and isinstance(self.sheet, Dialog) and self.sheet.wait:
+            # What a dialog asks for is drawn another way once it takes it.
+            self._rest = self.set_timer(self.sheet.wait + 0.01, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self.update()
 
     def draw(self, cells: int, height: int) -> Sequence[Line]:
         """Return the box with the content in it."""
