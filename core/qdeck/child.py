@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -59,6 +59,11 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _socket: socket.socket | None = None
+#: What a child exits with instead of 0 in the middle of a run: the pool takes 0 for a child that
+#: had nothing to do, and would wait for its run until the timeout.
+_ENDED_WITH_0: Final = 199
+_leave = os._exit
+_running = 0
 
 
 def enter(path: str, parent: int, server: str) -> None:
@@ -69,7 +74,13 @@ def enter(path: str, parent: int, server: str) -> None:
     if server:
         PrivateServer.borrow(server)
     install()
+    vars(os)["_exit"] = _exit
     threading.Thread(target=_watch, args=(parent,), name="qdeck-parent", daemon=True).start()
+
+
+def _exit(code: int) -> NoReturn:
+    # In a fork of the child no run is at stake.
+    _leave(_ENDED_WITH_0 if code == 0 and _running == os.getpid() else code)
 
 
 def _watch(parent: int) -> None:
@@ -116,7 +127,9 @@ class _Sink:
 
 def run_in_child(raw: bytes) -> Outcome:
     """Run one order to its end and return its outcome; raises nothing that a handler can raise."""
+    global _running
     order = msgspec.msgpack.decode(raw, type=Order)
+    _running = os.getpid()
     sink = _Sink(order)
     buffer = LogBuffer(order.job_id, order.attempt, lambda _: None)
     stop = threading.Event()
@@ -157,6 +170,7 @@ def run_in_child(raw: bytes) -> Outcome:
         buffer.finish()
         _flush(buffer, order)
         sink.flush()
+        _running = 0
     return outcome
 
 
@@ -217,4 +231,5 @@ def _import(order: Order) -> Any:
 
 def failed_child(task: str, code: object) -> Failed:
     """Return the failure of a run whose child process ended by itself."""
-    return simple(task, "ChildExited", f"the child process ended with exit code {code}")
+    said = 0 if code == _ENDED_WITH_0 else code
+    return simple(task, "ChildExited", f"the child process ended with exit code {said}")

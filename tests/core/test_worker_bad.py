@@ -301,6 +301,7 @@ async def test_a_task_that_a_handler_leaks_disturbs_nothing(deck: Deck, healthy:
 
 FAILING_CHILDREN: list[tuple[str, dict[str, Any], str]] = [
     ("leave", {"code": 5}, "ChildExited"),
+    ("leave", {"code": 0}, "ChildExited"),
     ("die", {}, "ChildExited"),
     ("fail", {"kind": "x"}, "ValueError"),
     ("fail", {"kind": "exit"}, "SystemExit"),
