@@ -51,9 +51,9 @@ CONSOLE_ORDER = in_order("""
     __main__ launch tour app commands acts prompt keyboard typeahead framing shell look verbs
     screens
     dispatch screens.base widgets desk actions poller scout
-    delta lifetime colourless driver packets terminal
+    delta lifetime colourless driver packets terminal editor
     supervisor inprocess childworker output options choices profiles local
-    turns clipboard palette themes format __init__
+    turns clipboard palette themes spread format __init__
 """)
 
 #: Imports to the left, made inside a function when they are asked for.

@@ -280,6 +280,8 @@ ROWS: tuple[Row, ...] = (
     Row("freeze", ("F",), "freeze", "hold the screen still, or let it go on", "everywhere", 0,
         "freeze"),
     Row("refresh", ("ctrl+r",), "refresh", "read again now", "everywhere", 0, "refresh"),
+    Row("editor", ("ctrl+o",), "$EDITOR", "edit the field of a form in $VISUAL or $EDITOR",
+        "everywhere", 0, "editor"),
     Row("redraw", ("ctrl+l",), "redraw", "draw the whole screen again", "everywhere", 0, "redraw"),
     Row("quit", ("q",), "quit", "quit, at the root of a view", "everywhere", 90, "quit"),
 )  # fmt: skip

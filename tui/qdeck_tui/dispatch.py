@@ -17,9 +17,9 @@ __all__ = ["Dispatch", "Typing"]
 
 SHOWN = {
     "enter": "Enter", "escape": "Esc", "tab": "Tab", "space": "Space", "ctrl+p": "Ctrl+P",
-    "ctrl+r": "Ctrl+R", "ctrl+l": "Ctrl+L", "pagedown": "PgDn", "pageup": "PgUp",
-    "ctrl+d": "Ctrl+D", "ctrl+u": "Ctrl+U", "shift+tab": "Shift+Tab", "up": "Up", "down": "Down",
-    "home": "Home", "end": "End", "[": "[ ]",
+    "ctrl+r": "Ctrl+R", "ctrl+l": "Ctrl+L", "ctrl+o": "Ctrl+O", "pagedown": "PgDn",
+    "pageup": "PgUp", "ctrl+d": "Ctrl+D", "ctrl+u": "Ctrl+U", "shift+tab": "Shift+Tab",
+    "up": "Up", "down": "Down", "home": "Home", "end": "End", "[": "[ ]",
 }  # fmt: skip
 
 

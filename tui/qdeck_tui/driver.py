@@ -14,6 +14,7 @@ import select
 import signal
 import threading
 from codecs import getincrementaldecoder
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from textual import constants, events
@@ -50,6 +51,7 @@ class ConsoleDriver(LinuxDriver):
         self.fileno = terminal.fd
         self.input_tty = True
         self._begun = False
+        self._lent = False
         self._direct = False
         self._waiting = b""
         self._left_out = False
@@ -77,9 +79,42 @@ class ConsoleDriver(LinuxDriver):
 
     def stop_application_mode(self) -> None:
         """Switch the modes off again, and wait until the terminal has taken that."""
+        if self._lent:
+            return
         super().stop_application_mode()
         self._finish()
         self._terminal.drawn = False
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[tuple[int, int, int]]:
+        """Leave the terminal to another program, whose standard streams are yielded, and take it
+        back as it ends; meanwhile nothing is read or written here.
+
+        The program shares this process's group: keys that interrupt are for it alone, and what
+        stops it stops both, so that the shell's job is one.
+        """
+        self.stop_application_mode()
+        self.close()
+        self._lent = self._terminal.drawn = True
+        meanwhile: dict[int, Any] = {
+            signal.SIGINT: _ignore,
+            signal.SIGQUIT: _ignore,
+            signal.SIGTSTP: signal.SIG_DFL,
+            signal.SIGCONT: signal.SIG_DFL,
+        }
+        before = [(number, signal.signal(number, what)) for number, what in meanwhile.items()]
+        try:
+            yield self._terminal.streams
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
+            if not self._terminal.file.gone and not self._console.ending:
+                self._terminal.clean()
+                self._packets = Packets()
+                self._parser = XTermParser()
+                self._decode = getincrementaldecoder("utf-8")("replace").decode
+                self._lent = False
+                self.start_application_mode()
 
     def disable_input(self) -> None:
         """Read no more keys."""
@@ -112,6 +147,8 @@ class ConsoleDriver(LinuxDriver):
 
     def write(self, data: str) -> None:
         """Write, but no requests for focus reports or a pointer shape, which help nobody here."""
+        if self._lent:
+            return
         if data in ("\x1b[?1004h", "\x1b[?1004l") or data.startswith("\x1b]22;"):
             return
         if not self._direct:
@@ -143,7 +180,7 @@ class ConsoleDriver(LinuxDriver):
 
     def leave_out(self) -> bool:
         """Return whether a frame is better left out, since the line is behind; it comes later."""
-        if len(self._waiting) < BEHIND:
+        if len(self._waiting) < BEHIND and not self._lent:
             return False
         self._left_out = True
         return True
@@ -241,3 +278,7 @@ class ConsoleDriver(LinuxDriver):
                 for _ in self._parser.feed(""):
                     pass
             self._parser = XTermParser()
+
+
+def _ignore(*_: object) -> None:
+    """Take a signal that is meant for the program that the terminal is lent to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from textual import events
 
@@ -15,6 +15,9 @@ from qdeck_tui.framing import Framing
 from qdeck_tui.typeahead import PATIENCE, Held, TypeAhead
 from qdeck_tui.widgets.chrome import Tabs
 from qdeck_tui.widgets.dialog import Dialog
+
+if TYPE_CHECKING:
+    from qdeck_tui.widgets.form import Form
 
 __all__ = ["Keyboard"]
 
@@ -29,9 +32,15 @@ class Keyboard(Framing):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.ahead = TypeAhead()
+        self.lent = False
+        self._dropped = 0
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys and pastes before Textual does: the action table says what they mean."""
+        if self.lent and isinstance(event, events.Key | events.Paste):
+            # Typed before the editor was there: it is neither for the form nor for the view.
+            self._dropped += 1
+            return
         if isinstance(event, events.Key):
             self.press(event.key, event.character, event.time)
             return
@@ -90,11 +99,53 @@ class Keyboard(Framing):
         if len(name) == 1 or name == "space":
             self.verbs.disturb()
         if self.typing is not None:
-            self._type(key, character)
+            if self._asks_editor(name):
+                self.say(
+                    "Ctrl+O opens $EDITOR in forms; Enter ends this line", "warn"
+                )
+            else:
+                self._type(key, character)
         elif self.sheet is not None:
-            self.sheet.press(key, character)
+            if hasattr(self.sheet, "to_edit") and self._asks_editor(name):
+                self._edit_field(cast("Form", self.sheet))
+            else:
+                self.sheet.press(key, character)
         else:
             self._act(name)
+
+    # The user's own editor
+
+    def do_editor(self) -> None:
+        """Say where the user's own editor helps: a form takes the key before a view does."""
+        self.say("Ctrl+O opens $EDITOR on the field of a form; no form is open here", "warn")
+
+    def _asks_editor(self, name: str) -> bool:
+        """Return whether a key that types nothing asks for the editor."""
+        return len(name) > 1 and any(row.id == "editor" for row in self.dispatch.meant(name))
+
+    def _edit_field(self, form: Form) -> None:
+        """Open the field that has the focus in the user's own editor; keys wait for nobody."""
+        text = form.to_edit()
+        if text is None:
+            form.fail("Ctrl+O edits text; here Space chooses")
+            return
+        self.lent = True
+        self.begin_work(self._edited(form, text), "the editor failed")
+
+    async def _edited(self, form: Form, text: str) -> None:
+        from qdeck_tui.editor import edited, program
+
+        suffix = ".json" if getattr(form.here, "shape", "") == "json" else ".txt"
+        try:
+            words = program(self.options.editor)
+            form.take_edited(await edited(words, text, suffix, self.lend))
+        except OSError as error:
+            form.fail(str(error))
+        finally:
+            self.lent = False
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                self.say(f"{plural(dropped, 'key')} typed before the editor dropped", "warn")
 
     # Typed ahead of the rows
 

@@ -125,6 +125,7 @@ def _options(
         closing="give back" if chosen.demo else None,
         config=config,
         themes=(config.parent / "themes",),
+        editor=os.environ.get("VISUAL", "").strip() or os.environ.get("EDITOR", "").strip(),
     )
 
 

@@ -13,7 +13,7 @@ import re
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -97,6 +97,22 @@ class TerminalMixin(App[None]):
         if self._driver is not None and not self.is_headless:
             self._driver.write(data)
             self._driver.flush()
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[tuple[int, int, int]]:
+        """Leave the terminal to another program, and paint everything again after it.
+
+        Raises OSError where there is no terminal to lend.
+        """
+        if not isinstance(self._driver, ConsoleDriver):
+            raise OSError("there is no terminal here to run an editor on")
+        with self._driver.lend() as streams:
+            yield streams
+
+    @property
+    def ending(self) -> bool:
+        """Whether the program has been told to end."""
+        return self._ending is not None or self._exit
 
     def _watch_theme(self, theme_name: str) -> None:
         """Tell the filter without colours what the screen's own background is."""

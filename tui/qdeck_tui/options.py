@@ -25,7 +25,7 @@ class Options:
     the one that the console starts on, None for that of the settings. `notices` are shown at the
     start. `start` fills the form of a local worker. `closing` is what becomes of local workers at
     the end, None to ask. `config` is the file that choices are kept in, None to keep none. `themes`
-    are further folders of themes.
+    are further folders of themes. `editor` is the command of the user's own editor.
     """
 
     ascii: bool = False
@@ -43,3 +43,4 @@ class Options:
     closing: Closing | None = None
     config: Path | None = None
     themes: tuple[Path, ...] = ()
+    editor: str = ""

@@ -183,6 +183,21 @@ class Terminal:
             with contextlib.suppress(termios.error, OSError):
                 termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
 
+    @property
+    def streams(self) -> tuple[int, int, int]:
+        """The standard streams as they were found, for a program that the terminal is lent to."""
+        stdin, stdout, stderr = self._saved
+        return stdin, stdout, stderr
+
+    def clean(self) -> None:
+        """End what another program left on, and drop the keys that it did not read."""
+        self.file.send(MODES_OFF.encode())
+        if self._modes is not None:
+            with contextlib.suppress(termios.error, OSError):
+                termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
+        with contextlib.suppress(termios.error, OSError):
+            termios.tcflush(self.fd, termios.TCIFLUSH)
+
     def size(self) -> tuple[int, int]:
         """Return columns and rows; 80 by 24 where the terminal does not say."""
         try:

@@ -43,7 +43,13 @@ def new_job(desk: Console, queue: QueueRow, task: str) -> None:
         return
     fields = (
         Text("task", "task", field_of(task), lambda text: "" if text else "the name of a task"),
-        Text("payload", "payload", field_of("{}"), lambda text: "" if text else "a JSON object"),
+        Text(
+            "payload",
+            "payload",
+            field_of("{}"),
+            lambda text: "" if text else "a JSON object",
+            "json",
+        ),
         Text("delay", "delay, s", field_of(""), positive),
         Text("priority", "priority", field_of(""), _priority),
     )
@@ -84,8 +90,8 @@ def edit(desk: Console, job: JobRow) -> None:
         return
     dead = job.state in ("dead", "cancelled")
     kept = [("", "reading…")]
-    payload = Text("payload", "payload", field_of(""))
-    fields: list[Text | Choice] = [Text("set", "set", field_of(""), _changes), payload]
+    payload = Text("payload", "payload", field_of(""), shape="json")
+    fields: list[Text | Choice] = [Text("set", "set", field_of(""), _changes, "parts"), payload]
     if dead:
         fields.append(Choice("then", "then", (("retry", "save and retry"), ("save", "save only"))))
 

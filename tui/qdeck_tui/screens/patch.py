@@ -33,7 +33,7 @@ def open_patch(desk: Console, subject: Subject, what: str) -> None:
     first = Choice("canary", "try 1 first", _YES_NO)
     resume = Choice("resume", "then resume", _YES_NO)
     fields = (
-        Text("changes", "set", Field(), _changes),
+        Text("changes", "set", Field(), _changes, "parts"),
         Text("rate", "rate /s", _field(f"{RATE:g}"), _rate),
         Text("stop", "stop after", _field(str(STOP_AFTER)), _stop),
         first,

@@ -54,7 +54,7 @@ class CronForm(Form):
             Text("zone", "zone", _field(spec.zone)),
             Text("task", "task", _field(spec.task), lambda text: "" if text else "a task's name"),
             Text("queue", "queue", _field(spec.queue), lambda t: "" if t or new else "a queue"),
-            Text("args", "args", _field(payload)),
+            Text("args", "args", _field(payload), shape="json"),
             Choice("misfire", "miss", MISFIRES, misfire),
             Choice("overlap", "lap", OVERLAPS, overlap),
         ]
@@ -99,6 +99,11 @@ class CronForm(Form):
     def paste(self, text: str) -> None:
         """Put pasted text into the field."""
         super().paste(text)
+        self._typed()
+
+    def take_edited(self, text: str) -> None:
+        """Put lines into the field that has the focus."""
+        super().take_edited(text)
         self._typed()
 
     def _asked(self) -> tuple[str, str]:
@@ -226,6 +231,7 @@ class CronForm(Form):
         keys += [("Up/Down", "step number")] if here == "when" else []
         keys += [("Ctrl+T", "presets")] if here in ("when", "zone") else []
         keys += [("Space", "choose")] if here in ("misfire", "overlap") else []
+        keys += [("Ctrl+O", "$EDITOR")] if here == "args" else []
         return (*keys, ("Esc", "cancel"))
 
 

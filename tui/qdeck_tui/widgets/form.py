@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from qdeck_tui.format import prose
+from qdeck_tui.spread import Shape, field_text, file_text, flaw
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.field import Field
 
@@ -16,12 +17,15 @@ __all__ = ["Choice", "Form", "Text"]
 
 @dataclass(slots=True)
 class Text:
-    """A field of text. `check` returns what is wrong with it, empty when nothing is."""
+    """A field of text. `check` returns what is wrong with it, empty when nothing is; `shape` is how
+    it stands in the file of an editor.
+    """
 
     name: str
     label: str
     field: Field = field(default_factory=Field)
     check: Callable[[str], str] = lambda text: ""
+    shape: Shape = "line"
 
     @property
     def value(self) -> str:
@@ -77,6 +81,28 @@ class Form:
     def values(self) -> dict[str, str]:
         """Return what stands in the fields."""
         return {each.name: each.value for each in self.fields}
+
+    @property
+    def here(self) -> Text | Choice:
+        """The field that has the focus."""
+        return self.fields[self._at]
+
+    def to_edit(self) -> str | None:
+        """Return the text of the field that has the focus as lines; None where it has none."""
+        here = self.here
+        return file_text(here.shape, here.field.text) if isinstance(here, Text) else None
+
+    def take_edited(self, text: str) -> None:
+        """Put lines into the field that has the focus, and say what is wrong with them."""
+        here = self.here
+        if not isinstance(here, Text):
+            return
+        if text.rstrip() != file_text(here.shape, here.field.text).rstrip():
+            here.field.put(field_text(here.shape, text))
+            self._touched = True
+        wrong = flaw(here.shape, text) or here.check(here.value)
+        self.problem = f"{here.label}: {wrong}" if wrong else ""
+        self._changed()
 
     def fail(self, problem: str) -> None:
         """Say what is wrong; the form stays open."""
@@ -158,4 +184,6 @@ class Form:
 
     def hints(self) -> tuple[tuple[str, str], ...]:
         """Return the keys for the footer."""
-        return (("Ctrl+X", "go"), ("Tab", "field"), ("Space", "choose"), ("Esc", "close"))
+        text = isinstance(self.here, Text)
+        own = ("Ctrl+O", "$EDITOR") if text else ("Space", "choose")
+        return (("Ctrl+X", "go"), ("Tab", "field"), own, ("Esc", "close"))
