@@ -20,10 +20,12 @@ def some(names: Sequence[str], most: int = 3) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its largest unit, in tenths below 2 s."""
+    """Return a length of time in its largest unit, in tenths below 2 s and ms below 0.1 s."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= length:
             return f"{int(seconds // length)}{unit}"
+    if 0 < seconds < 0.1:
+        return f"{max(1, round(seconds * 1000))}ms"
     return f"{int(seconds)}s" if seconds >= 2 or seconds == int(seconds) else f"{seconds:.1f}s"
 
 

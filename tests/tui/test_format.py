@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,6 +67,24 @@ def test_a_queue_that_does_not_shrink_drains_never() -> None:
     assert words.drain(math.inf) == "never"
     assert words.drain(None) == "?"
     assert words.drain(420) == "7m"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (29.4, "29s"), (58, "1m"), (61, "1m"), (441, "7m20s"), (2470, "41m"),
+     (3590, "1h"), (4700, "1h20m"), (35_900, "10h"), (190_000, "2d6h"), (900_000, "10d")],
+)  # fmt: skip
+def test_a_forecast_is_as_short_as_it_may_be(seconds: float, shown: str) -> None:
+    assert words.drain(seconds) == shown
+
+
+def test_a_forecast_is_rounded_by_less_than_a_tenth() -> None:
+    factor = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    for seconds in (5 * 1.003**step for step in range(4000)):
+        shown = words.drain(seconds)
+        said = sum(int(n) * factor[unit] for n, unit in re.findall(r"(\d+)([smhd])", shown))
+        assert abs(said - seconds) <= seconds / 10, (seconds, shown)
+        assert len(shown) <= 6
 
 
 def test_times_are_relative_and_absolute() -> None:

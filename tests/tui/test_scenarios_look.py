@@ -10,6 +10,7 @@ from tests.servers import wait_until
 from tests.tui.fixture import FIRST
 from tests.tui.night import Night, Operator
 
+from qdeck.admin import STATES, JobRef
 from qdeck.job import Job, State
 
 
@@ -79,22 +80,35 @@ def test_a_log_is_searched_and_saved_without_losing_a_line(
     assert len(numbers) > 20
 
 
-@pytest.mark.parametrize("state", ["pending", "running", "scheduled", "completed", "dead"])
-def test_a_job_is_opened_by_its_pasted_id(night: Night, operator: Operator, state: str) -> None:
-    queue, name = {
-        "pending": ("emails", "ready"),
-        "running": ("emails", "lease"),
-        "scheduled": ("billing", "scheduled"),
-        "completed": ("search", "completed"),
-        "dead": ("webhooks", "dead"),
-    }[state]
-    job_id = night.shop.ids(queue, name)[0]
-    operator.press(":")
-    operator.paste(f"  {job_id}\n")
-    operator.sees(job_id)
-    operator.press("enter")
-    operator.sees(f"JOB {job_id}", state.upper())
-    operator.within(2)
+def test_a_job_is_opened_by_its_pasted_id_whatever_its_state(
+    night: Night, operator: Operator
+) -> None:
+    shop = night.shop
+    later, *_ = shop.ids("billing", "scheduled")
+    (failed,) = shop.put([shop.call("post_hook", hook=5_000, event="late")], max_retries=3)
+    wait_until(lambda: shop.found(failed.id, "webhooks").state is State.RETRYING)
+    ref = JobRef(shop.ids("billing", "scheduled")[-1], "billing")
+    shop.operate(lambda admin: admin.cancel([ref]))
+    jobs = {
+        "pending": shop.ids("emails", "ready")[0],
+        "running": shop.ids("emails", "lease")[0],
+        "scheduled": later,
+        "retrying": failed.id,
+        "completed": shop.ids("search", "completed")[0],
+        "dead": shop.ids("webhooks", "dead")[0],
+        "cancelled": ref.id,
+    }
+    assert set(jobs) == set(STATES)
+    for state, job_id in jobs.items():
+        operator.keys = 0
+        operator.press(":")
+        operator.paste(f"  {job_id}\n")
+        operator.sees(f"open job {job_id[-8:]}")
+        operator.press("enter")
+        operator.sees(f"JOB {job_id}", state.upper())
+        operator.within(2)
+        operator.press("escape")
+        operator.until(lambda: operator.row("VERDICT"), "the way back")
 
 
 def test_the_dead_jobs_with_an_invoice_are_found(night: Night, operator: Operator) -> None:

@@ -45,6 +45,10 @@ _OWN_SIGNS = str.maketrans(
 )  # fmt: skip
 
 
+#: Seconds below which a forecast is rounded to so many seconds.
+_STEPS = ((30, 1), (600, 5), (3600, 60), (36_000, 600), (172_800, 3600), (864_000, 21_600))
+
+
 def safe(text: str) -> str:
     """Return text in which every character takes up its own cells and commands nothing.
 
@@ -200,10 +204,28 @@ def duration(seconds: float | None) -> str:
 
 
 def drain(seconds: float | None) -> str:
-    """Return a forecast: `7m`, `never` when it does not shrink, `?` when unknown."""
+    """Return a forecast: `45s`, `7m20s`, `41m`, `1h20m`, `2d6h`; `never` when it does not shrink,
+    `?` when unknown.
+
+    From 5 s on it is rounded by less than a tenth, in steps that do not tick.
+    """
     if seconds is None:
         return "?"
-    return "never" if math.isinf(seconds) else age(seconds)
+    if math.isinf(seconds):
+        return "never"
+    step = next((step for below, step in _STEPS if seconds < below), 86_400)
+    whole = max(0, round(seconds / step) * step)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return _pair(whole // 60, "m", whole % 60, "s")
+    if whole < 172_800:
+        return _pair(whole // 3600, "h", whole % 3600 // 60, "m")
+    return _pair(whole // 86_400, "d", whole % 86_400 // 3600, "h")
+
+
+def _pair(large: int, unit: str, small: int, part: str) -> str:
+    return f"{large}{unit}{small}{part}" if small else f"{large}{unit}"
 
 
 def percent(share: float | None) -> str:

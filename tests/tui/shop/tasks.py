@@ -111,7 +111,7 @@ TASKS: Final[tuple[tuple[Callable[..., Any], dict[str, Any]], ...]] = (
     (send_invoice, {"queue": "emails", "max_retries": 0, "timeout": 7200}),
     (send_welcome, {"queue": "emails", "timeout": 7200}),
     (send_digest, {"queue": "emails", "timeout": 7200}),
-    (post_hook, {"queue": "webhooks", "max_retries": 0}),
+    (post_hook, {"queue": "webhooks", "max_retries": 0, "backoff": [3600]}),
     (make_thumb, {"queue": "thumbnails", "max_retries": 0}),
     (render_pdf, {"queue": "reports", "max_retries": 0}),
     (build_report, {"queue": "reports", "timeout": 7200}),
