@@ -20,7 +20,7 @@ from qdeck.declare import declare_all
 from qdeck.errors import (
     ConnectionFailed,
 )
-from qdeck.flow import Flow
+from qdeck.flow import CanCall, Flow, call_of
 from qdeck.handle import TaskDecorators
 from qdeck.inline import Elsewhere, InlineSender
 from qdeck.inquiry import Inquiry
@@ -28,7 +28,7 @@ from qdeck.invoke import Middleware
 from qdeck.job import Job
 from qdeck.link import SERVER_ERRORS
 from qdeck.payload import encode_mapping
-from qdeck.producer import Batch, Entry, entries_of, entry_by_name, entry_of, job_of
+from qdeck.producer import Batch, Entry, entries_of, entry_by_name, entry_of, job_of, jobs_of
 from qdeck.record import decode_map
 from qdeck.scripts import run, run_sync
 from qdeck.settings import check_name, load_settings
@@ -189,36 +189,54 @@ class Deck(TaskDecorators, Inquiry):
                 jobs[entry.id] = job if job.created else self._holder_sync(job)
         return [jobs[entry.id] for entry in entries]
 
-    async def enqueue_many(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+    async def enqueue_many(self, calls: Iterable[CanCall[R]]) -> list[Job[R]]:
         """Enqueue many calls, 500 a script, each such chunk all or nothing.
 
         Returns the jobs in the order of the calls. Chunks before one that fails are enqueued.
         """
-        found = list(calls)
+        found = _calls(calls)
         if self._other is not None:
             return [await self._other.send(call) for call in found]
-        entries = [entry_of(call, self.settings) for call in found]
-        jobs: dict[str, Job[Any]] = {}
-        for batch in Batch.split(entries, self.keys, self.settings.max_size):
-            answer = await self._create(batch)
-            for entry, word in zip(batch.entries, answer[1:], strict=True):
-                job = job_of(entry, answer[0], word)
-                jobs[entry.id] = job if job.created else await self._holder(job)
-        return [jobs[entry.id] for entry in entries]
+        jobs: list[Any] = [None] * len(found)
+        filed: list[int] = []
+        last: Batch | None = None
+        sending: asyncio.Task[list[Any]] | None = None
+        try:
+            for places, batch in Batch.of_calls(found, self.settings, self.keys):
+                answer = None if sending is None else await sending
+                sending = asyncio.create_task(self._create(batch))
+                # Twice, so that it is on its way: what follows is done while the server works.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                if last is not None and answer is not None:
+                    await self._file(jobs, filed, last, answer)
+                filed, last = places, batch
+            if last is not None and sending is not None:
+                await self._file(jobs, filed, last, await sending)
+        finally:
+            if sending is not None and not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
+        return jobs
 
-    def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> list[Job[R]]:
+    async def _file(
+        self, jobs: list[Any], places: list[int], batch: Batch, answer: list[Any]
+    ) -> None:
+        """Put the jobs of a batch in their places."""
+        for place, job in zip(places, jobs_of(batch, answer), strict=True):
+            jobs[place] = job if job.created else await self._holder(job)
+
+    def enqueue_many_sync(self, calls: Iterable[CanCall[R]]) -> list[Job[R]]:
         """Do what `enqueue_many` does, without an event loop."""
-        found = list(calls)
+        found = _calls(calls)
         if self._other is not None:
             return [self._other.send_sync(call) for call in found]
-        entries = [entry_of(call, self.settings) for call in found]
-        jobs: dict[str, Job[Any]] = {}
-        for batch in Batch.split(entries, self.keys, self.settings.max_size):
+        jobs: list[Any] = [None] * len(found)
+        for places, batch in Batch.of_calls(found, self.settings, self.keys):
             answer = self._create_sync(batch)
-            for entry, word in zip(batch.entries, answer[1:], strict=True):
-                job = job_of(entry, answer[0], word)
-                jobs[entry.id] = job if job.created else self._holder_sync(job)
-        return [jobs[entry.id] for entry in entries]
+            for place, job in zip(places, jobs_of(batch, answer), strict=True):
+                jobs[place] = job if job.created else self._holder_sync(job)
+        return jobs
 
     async def enqueue(
         self, task: str, payload: Mapping[str, Any] | None = None, **options: Any
@@ -338,3 +356,7 @@ class Deck(TaskDecorators, Inquiry):
         """Send calls elsewhere from now on (None: to the server) and return what took them."""
         before, self._other = self._other, sender
         return before
+
+
+def _calls(given: Iterable[CanCall[R]]) -> list[Call[R]]:
+    return [one if isinstance(one, Call) else call_of(one) for one in given]

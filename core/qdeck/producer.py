@@ -24,7 +24,7 @@ from qdeck.settings import Settings, check_name
 from qdeck.task import Call, TaskSpec, unique_digest
 from qdeck.terms import NO_OPTIONS, Options, fill_limit_key
 
-__all__ = ["Batch", "Entry", "entries_of", "entry_by_name", "entry_of", "job_of"]
+__all__ = ["Batch", "Entry", "entries_of", "entry_by_name", "entry_of", "job_of", "jobs_of"]
 
 #: Bytes of bodies in one script call at most, so that large payloads do not block the server.
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -51,16 +51,22 @@ def entry_of(call: Call[Any], settings: Settings) -> Entry:
     spec, options = call.spec, call.options
     retries = spec.max_retries if spec.max_retries is not None else settings.max_retries
     queue = spec.queue or settings.default
-    if (
-        options is NO_OPTIONS
-        and not spec.unique
-        and spec.expires is None
-        and spec.limit_key is None
-    ):
+    if is_plain(call):
         body = Body(spec.name, call.payload.decode(), spec.priority, max_retries=retries)
         return Entry(new_id(), queue, body, encode_body(body), retries, {})
     unique, (key, most) = call.unique_key(), call.limit()
     return _entry(spec.name, call.payload, options, queue, retries, spec, unique, key, most)
+
+
+def is_plain(call: Call[Any]) -> bool:
+    """Return whether a call says nothing special, so that its entry cannot be refused."""
+    spec = call.spec
+    return (
+        call.options is NO_OPTIONS
+        and not spec.unique
+        and spec.expires is None
+        and spec.limit_key is None
+    )
 
 
 def entry_by_name(
@@ -197,10 +203,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     def not_durable(self, answer: list[Any], why: str) -> NotDurable:
         """Return the error of a write that exists, but not as safely as was asked for."""
-        jobs = [
-            job_of(entry, answer[0], word)
-            for entry, word in zip(self.entries, answer[1:], strict=True)
-        ]
+        jobs = jobs_of(self, answer)
         what = f"job {jobs[0].id} exists" if len(jobs) == 1 else f"{len(jobs)} jobs exist"
         return NotDurable(
             f"{what} in queue {self.keys.queue}, but {why}; it is not lost unless the server is",
@@ -223,6 +226,34 @@ class Batch(msgspec.Struct, frozen=True):
         yield from batches
 
     @staticmethod
+    def of_calls(
+        calls: Sequence[Call[Any]], settings: Settings, keys: Callable[[str], QueueKeys]
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Yield the batches of many calls, each with the places of its calls.
+
+        What can be refused is refused before the first; all else is made when its batch comes, so
+        that the server can work meanwhile.
+        """
+        by_queue: dict[str, list[tuple[int, Call[Any] | Entry]]] = {}
+        for place, call in enumerate(calls):
+            made = call if is_plain(call) else entry_of(call, settings)
+            queue = made.queue if isinstance(made, Entry) else call.spec.queue or settings.default
+            by_queue.setdefault(queue, []).append((place, made))
+        for queue, found in by_queue.items():
+            of, size = keys(queue), 0
+            places: list[int] = []
+            part: list[Entry] = []
+            for place, made in found:
+                entry = made if isinstance(made, Entry) else entry_of(made, settings)
+                if part and (len(part) >= CHUNK or size + len(entry.packed) > _BATCH_BYTES):
+                    yield places, Batch(of, settings.max_size, part)
+                    places, part, size = [], [], 0
+                places.append(place)
+                part.append(entry)
+                size += len(entry.packed)
+            yield places, Batch(of, settings.max_size, part)
+
+    @staticmethod
     def split(
         entries: Sequence[Entry], keys: Callable[[str], QueueKeys], max_size: int
     ) -> Iterator[Batch]:
@@ -242,7 +273,16 @@ class Batch(msgspec.Struct, frozen=True):
             yield Batch(keys(queue), max_size, part)
 
 
-def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
+def jobs_of(batch: Batch, answer: list[Any]) -> list[Job[Any]]:
+    """Return the jobs that the script's answer to a batch stands for."""
+    created_at = from_ms(answer[0])
+    return [
+        job_of(entry, answer[0], word, created_at)
+        for entry, word in zip(batch.entries, answer[1:], strict=True)
+    ]
+
+
+def job_of(entry: Entry, now_ms: int, word: bytes, created_at: datetime | None = None) -> Job[Any]:
     """Return the job that the script's word stands for; the holder's id where a key was taken."""
     body = entry.body
     state, created, job_id = State.PENDING, True, entry.id
@@ -253,7 +293,7 @@ def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
         available = None if entry.waits else available
     elif len(word) > 1:
         created, job_id = False, word.decode()
-    created_at = from_ms(now_ms)
+    created_at = created_at or from_ms(now_ms)
     return Job(
         id=job_id,
         task=body.task,
@@ -264,7 +304,7 @@ def job_of(entry: Entry, now_ms: int, word: bytes) -> Job[Any]:
         payload=msgspec.json.decode(body.payload),
         metadata=entry.metadata,
         created_at=created_at,
-        message=waiting_for(body) or None,
+        message=(waiting_for(body) or None) if body.links else None,
         available_at=created_at if available == now_ms else from_ms(available),
         created=created,
     )

@@ -35,8 +35,6 @@ local function glance(packed)
   return plain[name]
 end
 local function decode(packed)
-  local known = #packed > 12 and glance(packed)
-  if known then return known end
   local fine, body = pcall(cmsgpack.unpack, packed)
   if not fine or type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[2]) ~= 'string'
     or type(body[10]) ~= 'string' then
@@ -83,128 +81,161 @@ local function holder_of(digest)
 end
 local last = #ARGV - #ARGV % 2
 local actor = ARGV[last + 1]
-local jobs = {}
-for i = 3, last, 2 do jobs[#jobs + 1] = tag .. 'j:' .. ARGV[i] end
-local some_known = call('EXISTS', unpack(jobs)) > 0
-local answers, fresh, holders, seen, kept, late = { now }, {}, {}, {}, {}, false
-local counts, tasks, indexes = {}, {}, {}
+local bodies, plainly = {}, max_size == 0 and not actor
 for i = 3, last, 2 do
-  local id, packed = ARGV[i], ARGV[i + 1]
-  local body, answer = decode(packed), nil
-  if not body then return redis.error_reply('QBODY job ' .. id .. ' is not readable') end
-  if seen[id] or some_known and call('EXISTS', tag .. 'j:' .. id) == 1
-    or actor == '' and call('EXISTS', tag .. 'moved:' .. id) == 1 then
-    answer = '='
-  elseif body[10] ~= '' then
-    answer = holders[body[10]] or holder_of(body[10])
-    if not answer then holders[body[10]] = id end
-  end
-  seen[id] = true
-  if not answer then
-    local waits, due = body[13] and body[13][3] > 0, body[4] > 0 and now + body[4] or body[5]
-    if waits then due = 90000000000000 end
-    local held = paused_tasks[body[1]] and tag .. 'held:' .. body[1]
-    answer = due > now and 's' or 'p'
-    late = late or answer == 's'
-    if not counts[body[1]] then
-      counts[body[1]], tasks[#tasks + 1] = 0, body[1]
-      indexes[#tasks] = 'index:' .. body[1]
-    end
-    counts[body[1]] = counts[body[1]] + 1
-    if held and not kept[held] then
-      local found = call('TYPE', held).ok
-      if found ~= 'none' and found ~= 'zset' then
-        return redis.error_reply('QKIND ' .. held .. ' is a ' .. found .. ', not a zset')
-      end
-      kept[held] = {}
-    end
-    fresh[#fresh + 1] = { id, packed, body, math.max(due, now), answer, held }
-  end
-  answers[#answers + 1] = answer
-end
-if #fresh == 0 then return answers end
-if max_size > 0 then
-  local size = bounded(meta[7], 0)
-  for i = 1, 4 do size = size + call('ZCARD', KEYS[i]) end
-  if size + #fresh > max_size then
-    return redis.error_reply('QFULL ' .. size .. ' of ' .. max_size)
-  end
+  local packed = ARGV[i + 1]
+  local body = #packed > 12 and glance(packed)
+  if not body then plainly, body = false, decode(packed) end
+  if not body then return redis.error_reply('QBODY job ' .. ARGV[i] .. ' is not readable') end
+  bodies[i] = body
 end
 
--- A key of a wrong type refuses to be read, here or above, before anything is written; the marker
--- comes first, and refuses to be written. What this call has no use for is not looked at.
-indexes = call('HMGET', KEYS[7], unpack(indexes))
-local first_of_minute = call('HLEN', minute_key) == 0
-for _, key in ipairs({ KEYS[6], hour_key }) do call('HLEN', key) end
-if actor and actor ~= '' then call('XLEN', KEYS[9]) end
-local first = late and bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]) or nil
-local waiting, seq = call('ZCARD', KEYS[1]), bounded(meta[9], 0)
-local moves, records, ready, scheduled = {}, {}, {}, {}
-local held_count, sooner = 0, false
-for i = 1, #fresh do
-  local id, packed, body, due, answer, held = unpack(fresh[i])
-  local field = (answer == 's' and 'scheduled:' or 'pending:') .. body[1]
-  records[#records + 1] = tag .. 'j:' .. id
-  records[#records + 1] = '\147' .. cmsgpack.pack(now, due > now and due or 0) .. packed
-  moves[field] = (moves[field] or 0) + 1
-  local target, score = scheduled, due
-  if answer == 's' then
-    if due < math.min(first or 90000000000000, 90000000000000) then sooner = true end
-  else
-    seq = seq + 1
-    target, score = held and kept[held] or ready, (9 - body[3]) * 4398046511104 + seq
-    if held then held_count = held_count + 1 end
+local rate, at_once = bounded(meta[3], 0), '\147' .. cmsgpack.pack(now, 0)
+local answers, fresh, records, ready, scheduled, kept, holders, tasks, counts, later, soonest
+local function sort_out(some_known)
+  local seen, seq = {}, bounded(meta[9], 0)
+  answers, fresh, records, ready, scheduled = { now }, 0, {}, {}, {}
+  kept, holders, tasks, counts, later, soonest = {}, {}, {}, {}, {}, 90000000000000
+  for i = 3, last, 2 do
+    local id, body, answer = ARGV[i], bodies[i], nil
+    if seen[id] or some_known and call('EXISTS', tag .. 'j:' .. id) == 1
+      or actor == '' and call('EXISTS', tag .. 'moved:' .. id) == 1 then
+      answer = '='
+    elseif body[10] ~= '' then
+      answer = holders[body[10]] or holder_of(body[10])
+      if not answer then holders[body[10]] = id end
+    end
+    seen[id] = true
+    if not answer then
+      local task, due = body[1], body[4] > 0 and now + body[4] or body[5]
+      if body[13] and body[13][3] > 0 then due = 90000000000000 end
+      local held = paused_tasks[task] and tag .. 'held:' .. task
+      if held and not kept[held] then
+        local found = call('TYPE', held).ok
+        if found ~= 'none' and found ~= 'zset' then
+          return redis.error_reply('QKIND ' .. held .. ' is a ' .. found .. ', not a zset')
+        end
+        kept[held] = {}
+      end
+      if not counts[task] then
+        counts[task], later[task], tasks[#tasks + 1] = 0, 0, task
+      end
+      counts[task], fresh = counts[task] + 1, fresh + 1
+      local head, target, score = at_once, scheduled, due
+      if due > now then
+        answer, head, soonest = 's', '\147' .. cmsgpack.pack(now, due), math.min(soonest, due)
+        later[task] = later[task] + 1
+      else
+        seq = seq + 1
+        answer, score = 'p', (9 - body[3]) * 4398046511104 + seq
+        target = held and kept[held] or ready
+      end
+      local at, place = 2 * fresh, #target
+      records[at - 1], records[at] = tag .. 'j:' .. id, head .. ARGV[i + 1]
+      target[place + 1], target[place + 2] = score, id
+    end
+    answers[#answers + 1] = answer
   end
-  target[#target + 1] = score
-  target[#target + 1] = id
 end
-local pending = waiting + #ready / 2
--- The marker stands if a job could be started now (score 0), or until a worker looked where
--- something is due earlier than workers know (score 1).
-local open, rate = not meta[1] and pending > 0, bounded(meta[3], 0)
-if open and meta[2] then open = call('ZCARD', KEYS[4]) < bounded(meta[2], 0) end
-if open and rate > 0 then
-  local gone = math.max(now - bounded(meta[5], now), 0)
-  open = bounded(meta[4], 1) + gone * rate / 1000 >= 1
-  sooner = sooner or not open and waiting == 0
+-- Where nothing special is said, the first write tells whether an id is known.
+local known = false
+if not plainly then
+  local jobs = {}
+  for i = 3, last, 2 do jobs[#jobs + 1] = tag .. 'j:' .. ARGV[i] end
+  known = call('EXISTS', unpack(jobs)) > 0
+end
+
+-- A key of a wrong type refuses to be read, here or above, before anything is written, or to be
+-- written, and what was written before is taken back. What is of no use here is not looked at.
+local indexes, sooner, open
+repeat
+  local unfit = sort_out(known)
+  if unfit or fresh == 0 then return unfit or answers end
+  if max_size > 0 then
+    local size = bounded(meta[7], 0)
+    for i = 1, 4 do size = size + call('ZCARD', KEYS[i]) end
+    if size + fresh > max_size then
+      return redis.error_reply('QFULL ' .. size .. ' of ' .. max_size)
+    end
+  end
+  local names = {}
+  for i = 1, #tasks do names[i] = 'index:' .. tasks[i] end
+  indexes, sooner = call('HMGET', KEYS[7], unpack(names)), false
+  if actor and actor ~= '' then call('XLEN', KEYS[9]) end
+  if #scheduled > 0 then
+    local first = bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2], 90000000000000)
+    sooner = soonest < math.min(first, 90000000000000)
+  end
+  -- The marker stands if a job could be started now (score 0), or until a worker looked where
+  -- something is due earlier than workers know (score 1).
+  local waiting = (#ready == 0 or rate > 0) and call('ZCARD', KEYS[1]) or 0
+  open = not meta[1] and waiting + #ready > 0
+  if open and meta[2] then open = call('ZCARD', KEYS[4]) < bounded(meta[2], 0) end
+  if open and rate > 0 then
+    local gone = math.max(now - bounded(meta[5], now), 0)
+    open = bounded(meta[4], 1) + gone * rate / 1000 >= 1
+    sooner = sooner or not open and waiting == 0
+  end
+  known = call('MSETNX', unpack(records)) == 0
+until not known
+local undo, refused, first_of_minute = {}, nil, false
+for _, key in ipairs({ KEYS[6], minute_key, hour_key }) do
+  local field = key == KEYS[6] and 'enqueued' or 'in'
+  local sum = redis.pcall('HINCRBY', key, field, fresh)
+  if type(sum) == 'table' then refused = sum break end
+  first_of_minute = first_of_minute or key == minute_key and sum == fresh
+  undo[#undo + 1] = { 'HINCRBY', key, field, -fresh }
+end
+local function enter(...)
+  local reply = not refused and redis.pcall('ZADD', ...)
+  if type(reply) == 'table' then refused = reply end
+  return reply == 1
 end
 if sooner then
-  call('ZADD', KEYS[8], 1, '1')
-elseif open then
-  call('ZADD', KEYS[8], 'NX', 0, '1')
+  enter(KEYS[8], 1, '1')
+elseif open and enter(KEYS[8], 'NX', 0, '1') then
+  undo[#undo + 1] = { 'EXPIRE', KEYS[8], 0 }
 end
-call('HSET', KEYS[5], 'seq', string.format('%.0f', bounded(meta[9], 0) + #fresh))
+if #ready > 0 then enter(KEYS[1], unpack(ready)) end
+if refused then
+  for i = 1, #undo do call(unpack(undo[i])) end
+  if first_of_minute then call('EXPIRE', minute_key, 10800) end
+  -- Who may only produce may not delete, but what ends at once is gone as well.
+  for i = 1, #records, 2 do call('EXPIRE', records[i], 0) end
+  return refused
+end
+call('HSET', KEYS[5], 'seq', string.format('%.0f', bounded(meta[9], 0) + fresh))
+local held_count = 0
 for i = 1, #tasks do
   local task, index = tasks[i], bounded(indexes[i])
   if not index then
     index = call('HINCRBY', KEYS[5], 'known_tasks', 1)
     call('HSET', KEYS[7], 'index:' .. task, index)
   end
-  local field = 'in:' .. (index > 40 and 'other' or task)
+  local field, begun = 'in:' .. (index > 40 and 'other' or task), counts[task] - later[task]
   call('HINCRBY', minute_key, field, counts[task])
   call('HINCRBY', hour_key, field, counts[task])
+  if begun > 0 then call('HINCRBY', KEYS[7], 'pending:' .. task, begun) end
+  if later[task] > 0 then call('HINCRBY', KEYS[7], 'scheduled:' .. task, later[task]) end
 end
-call('HINCRBY', minute_key, 'in', #fresh)
-call('HINCRBY', hour_key, 'in', #fresh)
 if first_of_minute then
   call('EXPIRE', minute_key, 10800)
   call('EXPIRE', hour_key, 3456000)
 end
-call('HINCRBY', KEYS[6], 'enqueued', #fresh)
-for field, by in pairs(moves) do call('HINCRBY', KEYS[7], field, by) end
+for held, entries in pairs(kept) do
+  if #entries > 0 then call('ZADD', held, unpack(entries)) end
+  held_count = held_count + #entries / 2
+end
 if held_count > 0 then call('HINCRBY', KEYS[5], 'held', held_count) end
 for digest, id in pairs(holders) do call('SET', tag .. 'unique:' .. digest, id) end
 if actor == '' then
-  for i = 1, #fresh do call('SET', tag .. 'moved:' .. fresh[i][1], 1, 'EX', 604800) end
+  for i = 1, #records, 2 do
+    call('SET', tag .. 'moved:' .. string.sub(records[i], #tag + 3), 1, 'EX', 604800)
+  end
 elseif actor then
-  local target = last == 4 and 'job ' .. ARGV[3] or #fresh .. ' jobs'
+  local target = last == 4 and 'job ' .. ARGV[3] or fresh .. ' jobs'
   call('XADD', KEYS[9], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'enqueue', 'target',
-    target, 'count', #fresh, 'outcome', fresh[1][5] == 's' and 'scheduled' or 'pending')
+    target, 'count', fresh, 'outcome', #scheduled > 0 and 'scheduled' or 'pending')
 end
-call('MSET', unpack(records))
-if #ready > 0 then call('ZADD', KEYS[1], unpack(ready)) end
 if #scheduled > 0 then call('ZADD', KEYS[2], unpack(scheduled)) end
-for held, entries in pairs(kept) do
-  if #entries > 0 then call('ZADD', held, unpack(entries)) end
-end
 return answers
