@@ -7,7 +7,7 @@ nothing; the deck that made its calls does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -15,19 +15,33 @@ from qdeck.errors import InvalidTask
 from qdeck.job import Job
 from qdeck.task import Call, Sender
 
-__all__ = ["Flow", "Step"]
+__all__ = ["CanCall", "Flow", "Step", "call_of"]
+
+R = TypeVar("R")
 
 #: A flow may have this many jobs, and this many times may one of them wait for another.
 MOST_JOBS: Final = 10_000
 MOST_WAITS: Final = 20_000
 
 
-class CanCall(Protocol):
+class CanCall(Protocol[R]):
     """Something that can say itself as one call: a call, a task's instance, or its dispatch."""
 
-    def call(self) -> Call[Any]:
+    def call(self) -> Call[R]:
         """Return the call."""
         ...
+
+
+def call_of(step: CanCall[R]) -> Call[R]:
+    """Return the call that something is; raises InvalidTask for what is none."""
+    call = None if isinstance(step, type) else getattr(step, "call", None)
+    if not callable(call):
+        raise InvalidTask(
+            f"{step!r:.100} cannot be a step, nor enqueued; give a call as in "
+            "send_email.call(...), an instance of a task class, or in a flow deck.group([...])"
+        )
+    found: Call[R] = call()
+    return found
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -44,13 +58,7 @@ class Flow(msgspec.Struct, frozen=True):
         """Return a flow of one step, or the flow that it is."""
         if isinstance(step, Flow):
             return step
-        call = getattr(step, "call", None)
-        if not callable(call):
-            raise InvalidTask(
-                f"{step!r:.100} cannot be a step; give a call as in send_email.call(...), an "
-                "instance of a task class, or deck.group([...])"
-            )
-        return Flow((call(),), ((),))
+        return Flow((call_of(step),), ((),))
 
     @staticmethod
     def beside(steps: Sequence[Step]) -> Flow:
@@ -112,7 +120,7 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 #: What `then` and `deck.group` take.
-Step: TypeAlias = CanCall | Flow
+Step: TypeAlias = CanCall[Any] | Flow
 
 
 def _checked(calls: list[Call[Any]], after: list[tuple[int, ...]]) -> Flow:

@@ -123,7 +123,25 @@ async def test_a_wrong_argument_among_many_enqueues_none(deck: Deck) -> None:
 
     with pytest.raises(qdeck.InvalidPayload):
         await deck.enqueue_many([note.call(1), note.call("x")])  # type: ignore[arg-type]
+    for wrong in (5, "note", None, note.enqueue):
+        with pytest.raises(qdeck.InvalidTask, match=r"give a call as in send_email\.call"):
+            await deck.enqueue_many([note.call(1), wrong])  # type: ignore[list-item]
+        with pytest.raises(qdeck.InvalidTask, match="nor enqueued"):
+            deck.enqueue_many_sync([wrong])  # type: ignore[arg-type]
     assert await deck.call("ZCARD", deck.keys("default").ready) == 0
+
+
+async def test_many_may_be_instances_of_a_task_class(deck: Deck) -> None:
+    @deck.register
+    class Pay(qdeck.Task, queue="payments"):
+        order: int
+
+        async def handle(self) -> None: ...
+
+    jobs = await deck.enqueue_many(Pay(order=n) for n in (1, 2))
+    jobs += await deck.enqueue_many(Pay(order=n).delay(60) for n in (3,))
+    assert [job.payload for job in jobs] == [{"order": 1}, {"order": 2}, {"order": 3}]
+    assert [job.state for job in jobs] == ["pending", "pending", "scheduled"]
 
 
 async def test_duplicates_of_a_unique_job_within_one_call_make_one(deck: Deck) -> None:
