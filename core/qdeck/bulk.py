@@ -14,10 +14,13 @@ from typing import Any, Final
 
 from qdeck import steps
 from qdeck.admin import Denied, Draft, Operation
+from qdeck.errors import QdeckError
+from qdeck.facts import memory_full
 from qdeck.keys import QueueKeys, queue_keys
-from qdeck.operation import Hands, carry
+from qdeck.link import SERVER_ERRORS
+from qdeck.operation import Hands, carry, take_back
 from qdeck.opview import FIELDS, merge
-from qdeck.reader import Reader, items, text
+from qdeck.reader import Reader, in_words, items, text
 from qdeck.steps import Pace, Undone
 
 __all__ = [
@@ -35,8 +38,13 @@ __all__ = [
 _MOST_FAILURES: Final = 1000
 
 
-async def start(reader: Reader, draft: Draft, actor: str, pace: Pace) -> Operation:
-    """Start a draft in all of its queues, or in none where one of its parts has expired."""
+async def start(
+    reader: Reader, draft: Draft, actor: str, pace: Pace, dry_run: bool = False
+) -> Operation:
+    """Start a draft in all of its queues, or in none where one of its parts has expired.
+
+    Deleted jobs are not kept for an undo where the server's memory is full.
+    """
     operation, queues = split(draft.id)
     if pace.rate is not None and not 0.001 <= pace.rate <= 1_000_000:
         raise Denied(f"rate {pace.rate} is not usable; give 0.001 to 1,000,000 jobs a second")
@@ -49,11 +57,16 @@ async def start(reader: Reader, draft: Draft, actor: str, pace: Pace) -> Operati
     states = await _read(reader, operation, queues)
     if len(states) < len(queues):
         raise Denied("the draft has expired after 15 minutes; nothing was started; make a new one")
+    if dry_run:
+        if not pace.anyway:
+            await _refuse_same(reader, queues, states)
+        return merge(draft.id, states)
+    kept = pace.keep_copy and not (draft.verb == "delete" and await _memory_full(reader))
     share = Pace(
         pace.rate / len(queues) if pace.rate else None,
         max(1, pace.stop_after // len(queues)) if pace.stop_after else None,
         pace.canary,
-        pace.keep_copy,
+        kept,
         pace.resume,
         pace.anyway,
     )
@@ -67,10 +80,13 @@ async def advance(reader: Reader, operation_id: str) -> Operation:
     most a second.
     """
     operation, queues = split(operation_id)
-    hands = Hands(reader.run, reader.read, reader.deck.shared.tasks)
-    waits = await asyncio.gather(
-        *(carry(hands, _keys(reader, queue), operation) for queue in queues)
-    )
+    hands = _hands(reader)
+    try:
+        waits = await asyncio.gather(
+            *(carry(hands, _keys(reader, queue), operation) for queue in queues)
+        )
+    except (QdeckError, *SERVER_ERRORS) as error:
+        raise in_words(reader.deck, error) from error
     due = [wait for wait in waits if wait is not None]
     if due:
         await asyncio.sleep(min(due))
@@ -94,8 +110,10 @@ async def undo(reader: Reader, operation_id: str, actor: str, of: str = "") -> U
     found = [Undone("gone", 0, 0, 0)]
     for queue in queues:
         while True:
-            answer = await reader.run(steps.undo(_keys(reader, queue), operation, actor, of))
-            step = steps.read_undone(answer)
+            try:
+                step = await take_back(_hands(reader), _keys(reader, queue), operation, actor, of)
+            except (QdeckError, *SERVER_ERRORS) as error:
+                raise in_words(reader.deck, error) from error
             if step.state != "undoing":
                 found.append(step)
                 break
@@ -144,6 +162,25 @@ async def running_over(reader: Reader, queues: Sequence[str], what: str) -> str:
     return ""
 
 
+async def _refuse_same(
+    reader: Reader, queues: Sequence[str], parts: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise Denied where the same runs over the same jobs, as a start would."""
+    about = {text(part["what"]) for part in parts.values()}
+    for name, found in (await _listed(reader, queues)).items():
+        operation = merge(name, found)
+        if operation.state == "running" and about & {text(p["what"]) for p in found.values()}:
+            raise Denied(
+                "the operation is running already over the same jobs, started by "
+                f"{operation.started_by}: {operation.done} of {operation.total}; make a new one"
+            )
+
+
+async def _memory_full(reader: Reader) -> bool:
+    """Return whether a server has reached its `maxmemory`."""
+    return any(map(memory_full, await reader.everywhere(("INFO", "memory"))))
+
+
 async def read_operation(reader: Reader, name: str) -> Operation:
     """Return an operation as it is now; raises Denied where it is not on record."""
     operation, queues = split(name)
@@ -187,6 +224,10 @@ async def _read(
         if fields.get("state") is not None:
             found[queue] = fields
     return found
+
+
+def _hands(reader: Reader) -> Hands:
+    return Hands(reader.deck, reader.run, reader.read)
 
 
 def _keys(reader: Reader, queue: str) -> QueueKeys:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, overload
 
-from qdeck import bulk, detail
+from qdeck import bulk, detail, ledger
 from qdeck import queue as verbs
 from qdeck.admin import (
     Action,
@@ -25,12 +25,16 @@ from qdeck.admin import (
     Skipped,
 )
 from qdeck.desk import Desk
-from qdeck.errors import InvalidPayload, SettingsError
+from qdeck.errors import InvalidPayload, QdeckError, SettingsError
 from qdeck.freezing import Frozen, about, freeze_refs
 from qdeck.job import MOVES, State, new_id, parse_priority
-from qdeck.ledger import Entry
+from qdeck.journal import name_of
+from qdeck.ledger import Act, Departed, Entry
+from qdeck.link import SERVER_ERRORS
 from qdeck.patching import encode_changes, plain
 from qdeck.queue import BATCH
+from qdeck.reader import in_words
+from qdeck.removal import send
 from qdeck.steps import Asked, Pace
 
 __all__ = ["BulkDesk"]
@@ -43,8 +47,15 @@ _PAST: Final = {
     "delete": "deleted",
     "discard": "made dead",
     "move_in_time": "moved in time",
+    "move_queue": "moved",
     "priority": "given another priority",
     "patch": "patched",
+}
+_LEFT: Final = {
+    "running": "it runs",
+    "linked": "it waits for others, or others wait for it",
+    "unreadable": "its record is not readable",
+    "gone": "it is not waiting any more",
 }
 _REASONS: Final = {
     "finished": "it has finished already",
@@ -117,6 +128,56 @@ class BulkDesk(Desk):
             argument = f"by {int((by or timedelta()).total_seconds() * 1000)}"
         return await self._freeze("move_in_time", what, dry_run, argument)
 
+    @overload
+    async def move_queue(self, what: Selection, queue: str, *, dry_run: bool = False) -> Draft: ...
+    @overload
+    async def move_queue(
+        self, what: Sequence[JobRef], queue: str, *, dry_run: bool = False
+    ) -> Outcome: ...
+    async def move_queue(self, what: What, queue: str, *, dry_run: bool = False) -> Outcome | Draft:
+        """Move waiting jobs to another queue under the same ids, where they are named at once."""
+        self._keys(queue)
+        if isinstance(what, Selection):
+            if what.queue == queue:
+                raise Denied(f"the jobs are in {queue} already; nothing was moved")
+            return await self._freeze("move_queue", what, dry_run, queue)
+        self._write("move")
+        parts: dict[str, list[str]] = {}
+        for ref in dict.fromkeys(what):
+            if ref.queue == queue:
+                raise Denied(f"job {ref.id} is in {queue} already; nothing was moved")
+            parts.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
+        if dry_run:
+            return await self._try_move("move_queue", list(dict.fromkeys(what)), f" to {queue}")
+        moved: list[JobRef] = []
+        skipped: list[Skipped] = []
+        entry = ""
+        for source, ids in parts.items():
+            for i in range(0, len(ids), ledger.STEP):
+                part = ids[i : i + ledger.STEP]
+                gone = await self._send(source, queue, part)
+                entry = name_of(gone.entry, source) if gone.entry else entry
+                moved += [JobRef(each, queue) for each in gone.moved]
+                skipped += [
+                    Skipped(JobRef(each, source), _LEFT.get(word, word))
+                    for each, word in gone.words.items()
+                    if word != "moved"
+                ]
+        said = f"moved {_jobs(len(moved))} to {queue}"
+        return Outcome(said, len(moved), tuple(skipped), entry, tuple(moved))
+
+    async def _send(self, source: str, queue: str, ids: Sequence[str]) -> Departed:
+        keys = self._keys(source)
+        target = f"job {ids[0]}" if len(ids) == 1 else f"{len(ids)} jobs"
+        act = Act(self._actor, f"{target} of queue {source}")
+        try:
+            return await send(self._deck, keys, queue, ids, act, new_id())
+        except (QdeckError, *SERVER_ERRORS) as error:
+            told = in_words(self._deck, error)
+            raise type(told)(
+                f"{told}; what has left {source} is carried on by its workers"
+            ) from error
+
     async def priority(self, what: What, priority: int | str, *, dry_run: bool = False) -> Draft:
         """Freeze jobs that have not finished and do not run for another priority."""
         try:
@@ -150,11 +211,12 @@ class BulkDesk(Desk):
         keep_copy: bool = True,
         resume: bool = False,
         anyway: bool = False,
+        dry_run: bool = False,
     ) -> Operation:
         """Start a draft; raises Denied where it has expired, or where the same runs already."""
         self._write(f"start of {draft.verb}")
         pace = Pace(rate, stop_after, canary, keep_copy, resume, anyway)
-        return await bulk.start(self.reader, draft, self._actor, pace)
+        return await bulk.start(self.reader, draft, self._actor, pace, dry_run)
 
     async def advance(self, operation_id: str, queue: str) -> Operation:
         """Do one bounded step of a started operation and return how far it is.
@@ -233,7 +295,7 @@ class BulkDesk(Desk):
             parts.append(f"asked {_jobs(requested)} to stop")
         return Outcome(", ".join(parts), done + requested, tuple(skipped))
 
-    async def _try_move(self, verb: Action, refs: Sequence[JobRef]) -> Outcome:
+    async def _try_move(self, verb: Action, refs: Sequence[JobRef], where: str = "") -> Outcome:
         """Return what a verb would do to the jobs as they stand now."""
         skipped = []
         for ref in refs:
@@ -244,7 +306,7 @@ class BulkDesk(Desk):
                 outcome = "finished" if finished else "refused"
                 skipped.append(Skipped(ref, _why(verbs.Moved(ref.id, state or "", outcome, ""))))
         done = len(refs) - len(skipped)
-        return Outcome(f"would have {_PAST[verb]} {_jobs(done)}", done, tuple(skipped))
+        return Outcome(f"would have {_PAST[verb]} {_jobs(done)}{where}", done, tuple(skipped))
 
     async def _freeze(
         self, verb: Action, what: What, dry_run: bool, argument: str = "", changes: str = ""
@@ -256,6 +318,8 @@ class BulkDesk(Desk):
             if State(what.state) not in MOVES[verb][0]:
                 raise Denied(f"{verb} refused: {what.state} jobs cannot be {_PAST[verb]}")
             queues = await self._names(what.queue)
+            if verb == "move_queue":
+                queues = [queue for queue in queues if queue != argument]
             await self._pages.freeze(frozen, queues, what)
         else:
             for ref in what:

@@ -5,13 +5,14 @@ Owns the oldest versions and the rule on eviction; asks nothing itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qdeck.errors import SettingsError
 
-__all__ = ["QUESTIONS", "ServerFacts", "facts_from", "judge"]
+__all__ = ["QUESTIONS", "ServerFacts", "facts_from", "judge", "memory_full"]
 
 QUESTIONS: tuple[tuple[str, ...], ...] = (("INFO",), ("CONFIG", "GET", "save"))
 """What each server is asked; a user may be denied either."""
@@ -59,6 +60,15 @@ def facts_from(info: Any, save: Any) -> ServerFacts:
         persistence,
         int(replicas) if replicas.isdigit() else 0,
     )
+
+
+def memory_full(info: Any) -> bool:
+    """Returns whether a server has reached its `maxmemory`, from its answer to INFO."""
+    if not isinstance(info, bytes):
+        return False
+    found = dict(re.findall(rb"^(used_memory|maxmemory):(\d+)", info, re.MULTILINE))
+    used, most = (int(found.get(name, 0)) for name in (b"used_memory", b"maxmemory"))
+    return 0 < most <= used
 
 
 def judge(facts: Sequence[ServerFacts], address: str, allow_eviction: bool) -> ServerFacts:

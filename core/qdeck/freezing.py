@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from qdeck import steps
@@ -37,7 +38,9 @@ _TRIED: Final = 250
 
 
 class Frozen:
-    """A draft in the making: collects what the steps of freezing answer."""
+    """A draft in the making: collects what the steps of freezing answer. A job that is in another
+    state than those frozen by the time of the operation is skipped.
+    """
 
     def __init__(self, reader: Reader, verb: Action, actor: str, asked: Asked) -> None:
         self.reader, self.verb, self.actor, self.asked = reader, verb, actor, asked
@@ -51,7 +54,7 @@ class Frozen:
         """Freeze up to `CHUNK` jobs of a set from a rank on, or those named."""
         command = steps.freeze(
             self.keys(queue), source, self.operation, self.verb, self.actor, rank, LIFE, ids,
-            self.asked,
+            replace(self.asked, states=frozenset(self.states)),
         )  # fmt: skip
         answer = await self.reader.run(command)
         self.totals[queue] = max(answer[0], self.totals.get(queue, 0))
@@ -71,20 +74,7 @@ class Frozen:
         return sum(self.totals.values())
 
     async def draft(self, samples: tuple[JobRow, ...], warning: str) -> Draft:
-        """Note the states that the jobs were frozen in, and return the draft as its caller sees
-        it.
-
-        A job that is in another state by then is skipped.
-        """
-        states = " ".join(sorted(self.states))
-        self.reader.refuse(
-            await self.reader.read(
-                [
-                    ("HSET", self.keys(each).operation(self.operation), "states", states)
-                    for each in self.totals
-                ]
-            )
-        )
+        """Return the draft as its caller sees it."""
         name = " ".join((self.operation, *sorted(self.totals)))
         draft = Draft(name, self.verb, self.total, samples, at_ms(self.expires), warning=warning)
         return await self._tried(draft) if self.asked.changes else draft

@@ -74,6 +74,7 @@ MOVES: Final[Mapping[str, tuple[frozenset[State], frozenset[State]]]] = MappingP
             frozenset({State.SCHEDULED, State.RETRYING}),
             frozenset({State.SCHEDULED, State.RETRYING}),
         ),
+        "move_queue": (_WAITING, frozenset({State.PENDING, State.SCHEDULED})),
         "priority": (_WAITING, _WAITING),
         "patch": (_WAITING | _FINISHED, _WAITING | _FINISHED),
     }

@@ -1,4 +1,4 @@
-"""Edits of single jobs, new jobs, and the way of a job to another queue, for the operator's door.
+"""Edits of single jobs, and new jobs, for the operator's door.
 
 Mixed into `Operator`; every act goes on record.
 """
@@ -6,36 +6,28 @@ Mixed into `Operator`; every act goes on record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from qdeck import ledger, patching
 from qdeck import queue as verbs
-from qdeck.admin import AuditRow, Denied, JobRef, JobWishes, Outcome, Skipped
+from qdeck.admin import AuditRow, Denied, JobRef, JobWishes, Outcome
 from qdeck.desk import Desk
 from qdeck.errors import QdeckError
 from qdeck.job import new_id
 from qdeck.journal import name_of
-from qdeck.keys import QueueKeys
 from qdeck.ledger import Act, Entry
 from qdeck.producer import entry_by_name
 from qdeck.reader import text
 from qdeck.record import Body, Record, decode_map, encode_body, read_record
-from qdeck.removal import carry
 from qdeck.task import unique_digest
 from qdeck.terms import make_options
 
 __all__ = ["JobDesk"]
 
 _SINCE: Final = "something changed it since; nothing was changed"
-_LEFT: Final = {
-    "running": "it runs",
-    "linked": "it waits for others, or others wait for it",
-    "unreadable": "its record is not readable",
-    "gone": "it is not waiting any more",
-}
 
 
 class JobDesk(Desk):
@@ -147,59 +139,9 @@ class JobDesk(Desk):
         how = "due later" if word == "s" else "pending"
         return Outcome(f"enqueued {body.task} in {queue} as {job_id}, {how}", 1, refs=(ref,))
 
-    # To another queue
-
-    async def move_queue(
-        self, refs: Sequence[JobRef], queue: str, *, dry_run: bool = False
-    ) -> Outcome:
-        """Move waiting jobs to another queue under the same id, each exactly once."""
-        self._write("move")
-        self._keys(queue)
-        parts: dict[str, list[str]] = {}
-        for ref in dict.fromkeys(refs):
-            if ref.queue == queue:
-                raise Denied(f"job {ref.id} is in {queue} already; nothing was moved")
-            parts.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
-        if dry_run:
-            return Outcome(f"would move {_count(len(set(refs)))} to {queue}", len(set(refs)))
-        moved: list[JobRef] = []
-        skipped: list[Skipped] = []
-        entry = ""
-        for source, ids in parts.items():
-            keys = self._keys(source)
-            for i in range(0, len(ids), ledger.STEP):
-                part = ids[i : i + ledger.STEP]
-                target = f"job {part[0]}" if len(part) == 1 else f"{len(part)} jobs"
-                act = Act(self._actor, f"{target} of queue {source}")
-                answer = await self.reader.run(ledger.depart(keys, queue, part, act))
-                made, words = ledger.read_departed(answer)
-                entry = name_of(made, source) if made else entry
-                for job_id, word in zip(part, words, strict=True):
-                    if word == "moved":
-                        moved.append(JobRef(job_id, queue))
-                        await self._carry(keys, job_id)
-                    else:
-                        skipped.append(Skipped(JobRef(job_id, source), _LEFT.get(word, word)))
-        said = f"moved {_count(len(moved))} to {queue}"
-        return Outcome(said, len(moved), tuple(skipped), entry, tuple(moved))
-
-    async def _carry(self, keys: QueueKeys, job_id: str) -> None:
-        way = await self.reader.one("HGET", keys.moving, job_id)
-        try:
-            await carry(self._deck, keys, job_id, way)
-        except QdeckError as error:
-            raise Denied(
-                f"job {job_id} has left {keys.queue} and has not arrived yet: {error}; any worker "
-                f"of {keys.queue} carries it on"
-            ) from error
-
 
 _EDITS: Final = {
     "running": "the job runs",
     "changed": _SINCE,
     "unique": "another job holds the unique key that its arguments would have",
 }
-
-
-def _count(number: int) -> str:
-    return f"{number:,} job" if number == 1 else f"{number:,} jobs"

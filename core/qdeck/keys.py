@@ -185,6 +185,12 @@ class QueueKeys:
         """Return what a bulk operation keeps of its jobs for an undo (hash, kept 24 h)."""
         return f"{self.tag}op:{operation}:copy"
 
+    def operation_kept(self, operation: str) -> str:
+        """Return how names of records begin that a bulk delete keeps for an undo (25 h); what
+        follows is the name of each without its tag.
+        """
+        return f"{self.tag}op:{operation}:"
+
     def operation_out(self, operation: str) -> str:
         """Return the jobs of a bulk operation that nothing is known of yet (zset)."""
         return f"{self.tag}op:{operation}:out"

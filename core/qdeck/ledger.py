@@ -15,7 +15,7 @@ import msgspec
 from qdeck.keys import QueueKeys, SharedKeys
 from qdeck.scripts import Command, script
 
-__all__ = ["KEPT_MS", "STEP", "Act", "Entry", "Restored", "read_entry"]
+__all__ = ["KEPT_MS", "STEP", "Act", "Departed", "Entry", "Restored", "read_entry"]
 
 #: Milliseconds for which a cleared job can be restored and most acts can be taken back.
 KEPT_MS: Final = 86_400_000
@@ -65,6 +65,22 @@ class Restored:
     left: int
     total: int
     entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """What became of jobs that were to leave: a word for each id, the audit entry, and the state
+    of the operation.
+    """
+
+    entry: str
+    state: str
+    words: Mapping[str, str]
+
+    @property
+    def moved(self) -> list[str]:
+        """The jobs that are on their way."""
+        return [job_id for job_id, word in self.words.items() if word == "moved"]
 
 
 def read_entry(entry_id: bytes, flat: Sequence[bytes]) -> Entry:
@@ -151,17 +167,28 @@ def read_restored(answer: Sequence[Any]) -> Restored:
     return Restored(answer[0], answer[1], answer[2], answer[3].decode())
 
 
-def depart(keys: QueueKeys, queue: str, ids: Sequence[str], act: Act) -> Command:
-    """Take waiting jobs out for another queue, at most `STEP`."""
+def depart(
+    keys: QueueKeys, queue: str, ids: Sequence[str], act: Act, operation: str = ""
+) -> Command:
+    """Take waiting jobs out for another queue, at most `STEP`; under the name of an operation those
+    that it has frozen, or a copy is kept for an undo.
+    """
     return Command(
-        script("depart"), keys.of(_DEPART), (keys.tag, act.actor, act.target, queue, *ids)
+        script("depart"),
+        keys.of(_DEPART),
+        (keys.tag, act.actor, act.target, queue, operation, *ids),
     )
 
 
-def read_departed(answer: Sequence[bytes]) -> tuple[str, list[str]]:
-    """Read the answer to `depart`: the audit entry and a word for each id."""
-    entry, *words = (part.decode() for part in answer)
-    return entry, words
+def read_departed(answer: Sequence[bytes]) -> Departed:
+    """Read the answer to `depart`."""
+    entry, state, *rest = (part.decode() for part in answer)
+    return Departed(entry, state, dict(zip(rest[::2], rest[1::2], strict=True)))
+
+
+def arrive(keys: QueueKeys, job_id: str, way: bytes) -> Command:
+    """Forget a job that has arrived where it was going; the answer is 1 for who does so first."""
+    return Command(script("arrive"), (keys.moving,), (keys.tag, job_id, way))
 
 
 def sweep(keys: QueueKeys) -> Command:

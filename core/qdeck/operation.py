@@ -22,16 +22,18 @@ from qdeck.connection import repeat
 from qdeck.errors import InvalidPayload, QdeckError
 from qdeck.job import MOVES
 from qdeck.keys import QueueKeys
+from qdeck.ledger import Act
 from qdeck.link import PATIENCE, SERVER_ERRORS
 from qdeck.patching import Edit, decode_changes, fit, patched
 from qdeck.record import decode_map, read_record
+from qdeck.removal import send
 from qdeck.scripts import Command
 from qdeck.task import unique_digest
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
 
-__all__ = ["Hands", "advance_all", "carry", "carry_on", "new_record"]
+__all__ = ["Hands", "advance_all", "carry", "carry_on", "new_record", "take_back"]
 
 Run = Callable[[Command], Awaitable[Any]]
 Read = Callable[[list[tuple[Any, ...]]], Awaitable[list[Any]]]
@@ -44,6 +46,7 @@ _PAGE: Final = 100
 _IDLE: Final = 12.0
 _FIELDS: Final = (
     "state", "verb", "actor", "states", "starter", "changes", "resume", "canary", "task", "ender",
+    "arg",
 )  # fmt: skip
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -51,11 +54,11 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 class Hands:
     """How a step reaches the server: `run` sends a script, `read` plain commands together."""
 
-    __slots__ = ("read", "run", "tasks")
+    __slots__ = ("deck", "read", "run")
 
-    def __init__(self, run: Run, read: Read, tasks: str) -> None:
-        """Take both ways, and the name of the key that holds what workers publish of tasks."""
-        self.run, self.read, self.tasks = run, read, tasks
+    def __init__(self, deck: Deck, run: Run, read: Read) -> None:
+        """Take both ways, and the deck whose server it is."""
+        self.deck, self.run, self.read = deck, run, read
 
 
 async def advance_all(deck: Deck, queue: str) -> float | None:
@@ -66,7 +69,7 @@ async def advance_all(deck: Deck, queue: str) -> float | None:
     away.
     """
     keys, due, seen, at = deck.keys(queue), None, 0, 0
-    hands = Hands(deck.execute, lambda commands: _read(deck, commands), deck.shared.tasks)
+    hands = Hands(deck, deck.execute, lambda commands: _read(deck, commands))
     while True:
         (names,) = await hands.read([("ZRANGE", keys.ops, at, at + _PAGE - 1, "REV")])
         if isinstance(names, BaseException) or not names:
@@ -117,8 +120,8 @@ async def carry(hands: Hands, keys: QueueKeys, operation: str) -> float | None:
         for name, raw in zip(_FIELDS, found, strict=True)
     }
     if fields["state"] == "undoing":
-        undone = await hands.run(steps.undo(keys, operation, fields["ender"]))
-        return 0.01 if steps.read_undone(undone).state == "undoing" else None
+        undone = await take_back(hands, keys, operation, fields["ender"])
+        return 0.01 if undone.state == "undoing" else None
     if fields["state"] != "running" or fields["verb"] not in MOVES:
         return None
     if fields["resume"] and fields["canary"] == "ok" and fields["task"]:
@@ -128,6 +131,8 @@ async def carry(hands: Hands, keys: QueueKeys, operation: str) -> float | None:
         return None
     if not step.granted:
         return step.wait_s
+    if fields["verb"] == "move_queue":
+        return await _send(hands, keys, operation, fields, step)
     changes = decode_changes(fields["changes"])
     patches: list[str | bytes] = []
     if changes:
@@ -142,6 +147,38 @@ async def carry(hands: Hands, keys: QueueKeys, operation: str) -> float | None:
     )
     done = steps.read_step(await hands.run(command))
     return step.wait_s if done.state == "running" else None
+
+
+async def _send(
+    hands: Hands, keys: QueueKeys, operation: str, fields: Mapping[str, str], step: steps.Step
+) -> float | None:
+    """Do one step of a move to another queue."""
+    (found,) = await hands.read([("ZRANGE", keys.operation_ids(operation), 0, step.granted - 1)])
+    ids = [raw.decode() for raw in found or ()] if isinstance(found, list) else []
+    act = Act(fields["starter"] or fields["actor"])
+    gone = await send(hands.deck, keys, fields["arg"], ids, act, operation)
+    return step.wait_s if gone.state == "running" else None
+
+
+async def take_back(
+    hands: Hands, keys: QueueKeys, operation: str, actor: str, of: str = ""
+) -> steps.Undone:
+    """Do one step of an undo; jobs that went to another queue are fetched from there first."""
+    key, copy = keys.operation(operation), keys.operation_copy(operation)
+    ids: list[str] = []
+    (found,) = await hands.read([("HMGET", key, "verb", "state", "arg")])
+    verb, state, queue = ((raw or b"").decode("utf-8", "replace") for raw in found)
+    if verb == "move_queue" and state in ("done", "stopped", "aborted", "undoing"):
+        cursor: Any = 0
+        while not ids:
+            (answer,) = await hands.read([("HSCAN", copy, cursor, "COUNT", steps.STEP)])
+            cursor, flat = answer
+            ids = [raw.decode() for raw in flat[::2]][: steps.STEP]
+            if int(cursor) == 0:
+                break
+        act = Act(actor, f"jobs that came from queue {keys.queue}")
+        await send(hands.deck, hands.deck.keys(queue), keys.queue, ids, act)
+    return steps.read_undone(await hands.run(steps.undo(keys, operation, actor, of, ids)))
 
 
 async def _resume(hands: Hands, keys: QueueKeys, operation: str, fields: Mapping[str, str]) -> None:
@@ -162,7 +199,7 @@ async def _patches(
     raws = await hands.read([("GET", keys.job(raw.decode())) for raw in ids])
     records = [read_record(raw) if isinstance(raw, bytes) else None for raw in raws]
     tasks = sorted({record.body.task for record in records if record is not None})
-    told = await hands.read([("HGET", hands.tasks, task) for task in tasks])
+    told = await hands.read([("HGET", hands.deck.shared.tasks, task) for task in tasks])
     published = {
         task: decode_map(raw) if isinstance(raw, bytes) else {}
         for task, raw in zip(tasks, told, strict=True)

@@ -27,11 +27,14 @@ _EVERY_STATE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a draft is about: a digest of the jobs meant, the verb's argument, changes (JSON)."""
+    """What a draft is about: a digest of the jobs meant, the verb's argument, changes (JSON), and
+    the states that its jobs are in (none: all that the verb allows).
+    """
 
     what: str = ""
     argument: str = ""
     changes: str = ""
+    states: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def freeze(
 ) -> Command:
     """Add named ids, or up to `CHUNK` of a set from a rank on, to a draft that lives `life` s."""
     of = asked or Asked()
-    words = (of.what, of.argument, of.changes)
+    words = (of.what, of.argument, of.changes, " ".join(sorted(of.states)))
     return Command(
         script("freeze"),
         (source, keys.ops),
@@ -140,9 +143,15 @@ def abort(keys: QueueKeys, operation: str, actor: str) -> Command:
     return Command(script("abort"), (keys.audit,), (keys.tag, operation, actor))
 
 
-def undo(keys: QueueKeys, operation: str, actor: str, of: str = "") -> Command:
-    """Take back one step of what an ended operation did; `of` is the audit entry of that."""
-    return Command(script("undo"), keys.of(_EVERY_STATE), (keys.tag, operation, actor, STEP, of))
+def undo(
+    keys: QueueKeys, operation: str, actor: str, of: str = "", ids: Sequence[str] = ()
+) -> Command:
+    """Take back one step of what an ended operation did; `of` is the audit entry of that, `ids` are
+    jobs that were fetched back from another queue for it.
+    """
+    return Command(
+        script("undo"), keys.of(_EVERY_STATE), (keys.tag, operation, actor, STEP, of, *ids)
+    )
 
 
 def read_step(answer: list[Any]) -> Step:

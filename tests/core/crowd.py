@@ -110,6 +110,8 @@ class Crowd:
         yield "start", steps.start(k, "op", "eve")
         yield "pace", steps.pace(k, "op")
         yield "advance", steps.advance(k, "delete", "eve", "op")
+        self.bench.run(steps.abort(k, "op", "eve"))
+        yield "undo a delete", steps.undo(k, "op", "eve")
         yield "freeze 500 dead", steps.freeze(k, k.dead, "back", "retry", "eve", 0, 900)
         yield "start at a pace", steps.start(k, "back", "eve", steps.Pace(stop_after=1000))
         yield "pace a rule", steps.pace(k, "back")

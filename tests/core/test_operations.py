@@ -1,4 +1,4 @@
-"""Bulk operations under their rules: rate, stop rule, canary, patches and undo, on a server."""
+"""Bulk operations under their rules: rate, stop rule, canary and patches, on a server."""
 
 from __future__ import annotations
 
@@ -243,81 +243,6 @@ async def test_an_aborted_operation_goes_no_further(valkey: Server, prefix: str)
         with pytest.raises(Denied, match="nothing to abort"):
             await desk.operator.abort(operation.id)
         assert (await desk.operator.jobs("q", "dead", Window())).total == 3
-
-
-async def test_an_undo_takes_back_what_nothing_has_touched(valkey: Server, prefix: str) -> None:
-    async with Desk(valkey.url, prefix) as desk:
-        await desk.put(5)
-        dead = await desk.fail(5)
-        groups = (await desk.operator.errors()).groups
-        before = [row.finished_at for row in (await desk.operator.jobs("q", "dead", Window())).rows]
-        operation = await desk.finish(await desk.operator.start(await desk.operator.retry(DEAD)))
-        assert operation.undo_until is not None
-        assert (await desk.operator.errors()).groups == ()
-        (ran,) = await settle(desk, "p", 1)
-        outcome = await desk.operator.undo_operation(operation.id, dry_run=True)
-        assert outcome.text == "would take back retry of 5 jobs"
-        outcome = await desk.operator.undo_operation(operation.id)
-        assert outcome.text == "took back retry of 5 jobs: 4 jobs, 1 left alone: something " \
-            "touched them since"  # fmt: skip
-        assert await states(desk, dead) == ["completed" if each == ran else "dead" for each in dead]
-        after = [row.finished_at for row in (await desk.operator.jobs("q", "dead", Window())).rows]
-        assert after == before[1:]
-        (group,) = (await desk.operator.errors()).groups
-        assert (group.fingerprint, group.count) == (groups[0].fingerprint, 4)
-        assert (group.type, group.message) == (groups[0].type, groups[0].message)
-        found = await desk.operator.operation(operation.id)
-        assert (found.state, found.undone, found.undo_until) == ("undone", 4, None)
-        with pytest.raises(Denied, match="cannot be taken back"):
-            await desk.operator.undo_operation(operation.id)
-        assert (await desk.operator.jobs("q", "pending", Window())).total == 0
-
-
-async def test_every_reversible_verb_can_be_taken_back(valkey: Server, prefix: str) -> None:
-    async with Desk(valkey.url, prefix) as desk:
-        door = desk.operator
-        later = await desk.put(2, delay=3600)
-        await desk.put(3)
-        pending = [row.ref for row in (await door.jobs("q", "pending", Window())).rows]
-
-        async def shape() -> Any:
-            rows = [
-                row
-                for state in ("scheduled", "pending", "cancelled", "dead")
-                for row in (await door.jobs("q", state, Window())).rows
-            ]
-            return [(row.ref.id, row.state, row.priority, row.due_at, row.args) for row in rows]
-
-        before = await shape()
-        for draft in (
-            await door.cancel(Selection("pending")),
-            await door.run_now(Selection("scheduled")),
-            await door.discard(Selection("pending")),
-            await door.discard(Selection("scheduled")),
-            await door.move_in_time(Selection("scheduled"), by=timedelta(hours=2)),
-            await door.priority(Selection("pending"), "high"),
-            await door.priority(Selection("scheduled"), 9),
-            await door.patch(Selection("pending"), [Change.parse("args.n = 7")]),
-        ):
-            operation = await desk.finish(await door.start(draft))
-            assert operation.ok == draft.total > 0, operation
-            assert await shape() != before
-            await door.undo_operation(operation.id)
-            assert await shape() == before, operation.verb
-        await door.cancel(pending)
-        assert (await door.jobs("q", "pending", Window())).total == 0
-        undoable = await door.last_undoable()
-        assert undoable is not None
-        assert undoable.verb == "cancel"
-        await door.undo(undoable.id)
-        assert await shape() == before
-        assert await states(desk, later) == ["scheduled"] * 2
-        await door.run_now([JobRef(each, "q") for each in later])
-        assert await states(desk, later) == ["pending"] * 2
-        undoable = await door.last_undoable()
-        assert undoable is not None
-        await door.undo(undoable.id)
-        assert await shape() == before
 
 
 async def test_a_patch_is_checked_shown_and_made(valkey: Server, prefix: str) -> None:

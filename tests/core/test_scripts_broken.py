@@ -93,6 +93,27 @@ def in_bulk(verb: str, yard: Yard) -> None:
     assert step.state == "done"
 
 
+def deleted_and_back(yard: Yard) -> None:
+    """Delete all in bulk, and take it back."""
+    in_bulk("delete", yard)
+    for _ in range(10):
+        step = steps.read_undone(yard.run(steps.undo(yard.keys, "op", "eve")))
+    assert step.ahead == 0
+
+
+def departed_in_bulk(yard: Yard) -> None:
+    """Take all out for another queue as a bulk operation; what cannot be read stays."""
+    asked = steps.Asked(argument="other")
+    draft = steps.freeze(
+        yard.keys, yard.keys.ready, "op", "move_queue", "eve", 0, 900, yard.ids, asked
+    )
+    yard.run(draft)
+    yard.run(steps.start(yard.keys, "op", "eve"))
+    act = ledger.Act("eve")
+    answer = yard.run(ledger.depart(yard.keys, "other", yard.ids, act, "op"))
+    assert ledger.read_departed(answer).state == "done"
+
+
 def tended(yard: Yard) -> None:
     """Let a worker look after the queue, as often as it says at once."""
     for _ in range(3):
@@ -201,6 +222,8 @@ ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
     "delete dead": ("dead", lambda yard: yard.move("delete"), ""),
     "delete completed": ("completed", lambda yard: yard.move("delete"), ""),
     "delete in bulk": ("dead", partial(in_bulk, "delete"), ""),
+    "delete and undo": ("dead", deleted_and_back, "dead"),
+    "depart in bulk": ("pending", departed_in_bulk, ""),
     "trim completed": ("completed", trimmed, ""),
     "trim dead": ("dead", trimmed, ""),
     "trim cancelled": ("cancelled", trimmed, ""),

@@ -96,7 +96,12 @@ def test_names_are_built_from_suffixes_that_are_spelled_in_one_place(name: str) 
     assert set(built) <= known
     parts = {
         part("op").removeprefix(KEYS.operation("op"))
-        for part in (KEYS.operation_ids, KEYS.operation_copy, KEYS.operation_out)
+        for part in (
+            KEYS.operation_ids,
+            KEYS.operation_copy,
+            KEYS.operation_out,
+            KEYS.operation_kept,
+        )  # fmt: skip
     }
     assert set(re.findall(r"\b(?:op_)?key \.\. '([^']*)'", body(name))) <= parts
 

@@ -147,6 +147,7 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
         "clear": ledger.clear(keys, keys.ready, "pending", "copy", ledger.Act("eve")),
         "restore": ledger.restore(keys, keys.ready, "copy", ledger.Act("eve")),
         "depart": ledger.depart(keys, "other", [FINE, LAST], ledger.Act("eve")),
+        "arrive": ledger.arrive(keys, FINE, b"other 0"),
         "sweep": ledger.sweep(keys),
         "edit": ledger.edit(keys, FINE, "", b"", "{}", ("", ""), ledger.Act("eve")),
     }

@@ -162,6 +162,16 @@ class TwinBulk:
         """Refuse."""
         raise Denied("moving in time is unknown here")
 
+    @overload
+    async def move_queue(self, what: Selection, queue: str, *, dry_run: bool = False) -> Draft: ...
+    @overload
+    async def move_queue(
+        self, what: Sequence[JobRef], queue: str, *, dry_run: bool = False
+    ) -> Outcome: ...
+    async def move_queue(self, what: What, queue: str, *, dry_run: bool = False) -> Outcome | Draft:
+        """Refuse."""
+        raise Denied("moving to another queue is unknown here")
+
     async def priority(self, what: What, priority: int | str, *, dry_run: bool = False) -> Draft:
         """Refuse."""
         raise Denied("priorities are unknown here")
@@ -176,9 +186,12 @@ class TwinBulk:
         keep_copy: bool = True,
         resume: bool = False,
         anyway: bool = False,
+        dry_run: bool = False,
     ) -> Operation:
         """Start a draft; `advance` does the work."""
         await self._write("start")
+        if dry_run:
+            return Operation(draft.id, draft.verb, "draft", draft.total, 0, 0, 0, self._who)
         self.started[draft.id] = Operation(
             draft.id,
             draft.verb,

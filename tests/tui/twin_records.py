@@ -6,7 +6,6 @@ another queue.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -154,12 +153,6 @@ class TwinRecords:
                 self.details[ref.id] = replace(self.details[ref.id], payload=payload)
             self.note("edit", f"job {ref.id}", 1)
         return Outcome(f"edited {ref.id}", 1)
-
-    async def move_queue(
-        self, refs: Sequence[JobRef], queue: str, *, dry_run: bool = False
-    ) -> Outcome:
-        """Refuse."""
-        raise Denied("moving to another queue is unknown here")
 
     async def enqueue_new(
         self, task: str, payload: str, wishes: JobWishes | None = None, *, dry_run: bool = False

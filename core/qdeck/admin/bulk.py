@@ -180,6 +180,19 @@ class BulkDoor(Protocol):
         """Freeze scheduled or retrying jobs to be due at another time, or so much later."""
         ...
 
+    @overload
+    async def move_queue(self, what: Selection, queue: str, *, dry_run: bool = False) -> Draft: ...
+    @overload
+    async def move_queue(
+        self, what: Sequence[JobRef], queue: str, *, dry_run: bool = False
+    ) -> Outcome: ...
+    async def move_queue(self, what: What, queue: str, *, dry_run: bool = False) -> Outcome | Draft:
+        """Move waiting jobs to another queue under the same ids, each exactly once; where they are
+        named at once. Attempts begin anew, and earlier runs and logs stay behind; who comes back by
+        an undo stands last in its priority.
+        """
+        ...
+
     async def priority(self, what: What, priority: int | str, *, dry_run: bool = False) -> Draft:
         """Freeze jobs that have not finished and do not run for another priority."""
         ...
@@ -202,6 +215,7 @@ class BulkDoor(Protocol):
         keep_copy: bool = True,
         resume: bool = False,
         anyway: bool = False,
+        dry_run: bool = False,
     ) -> Operation:
         """Start a draft. It is advanced by workers and by `advance`, and outlives whoever started
         it.
@@ -210,7 +224,7 @@ class BulkDoor(Protocol):
         are unproven at a time, and it stops once so many have failed. `canary` runs one job first,
         past a pause of its task, and goes on only if it completes; `resume` then takes that pause
         back. `keep_copy` keeps for 24 h what `undo_operation` needs. The same over the same jobs
-        is refused while it runs, unless `anyway`.
+        is refused while it runs, unless `anyway`. With `dry_run` it stays a draft.
         """
         ...
 

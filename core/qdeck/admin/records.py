@@ -8,7 +8,7 @@ back, JSON), `until` (ms) and `of` (the id of the entry that this act took back)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
@@ -125,12 +125,6 @@ class RecordsDoor(Protocol):
         """Give a job that is not running another payload (JSON text of an object), checked against
         what its task takes; the old one is kept.
         """
-        ...
-
-    async def move_queue(
-        self, refs: Sequence[JobRef], queue: str, *, dry_run: bool = False
-    ) -> Outcome:
-        """Move waiting jobs to another queue under the same id, each exactly once."""
         ...
 
     async def enqueue_new(

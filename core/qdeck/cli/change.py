@@ -8,7 +8,7 @@ import click
 
 from qdeck.admin import Outcome, Skipped
 from qdeck.cli.door import Door, confirm, references, with_door, write_options
-from qdeck.cli.ops import run_paced
+from qdeck.cli.ops import COPY, plainly, run_paced
 from qdeck.errors import WrongState
 
 __all__ = ["cancel", "delete", "pause", "resume", "retry"]
@@ -41,14 +41,16 @@ async def retry(
 
 @click.command()
 @IDS
+@COPY
 @write_options
 @with_door
-async def delete(door: Door, ids: Sequence[str], dry_run: bool, yes: bool) -> None:
-    """Delete jobs with their records, for good. Running ones are left alone."""
+async def delete(door: Door, ids: Sequence[str], no_copy: bool, dry_run: bool, yes: bool) -> None:
+    """Delete jobs with their records; taken back within 24 h. Running ones are left alone."""
     refs = await references(door, ids)
     if not dry_run:
-        confirm(f"Delete {_jobs(len(refs))} for good?", yes)
-    await run_paced(door, await door.admin.delete(refs), len(refs), dry_run)
+        confirm(f"Delete {_jobs(len(refs))}?", yes)
+    draft = await door.admin.delete(refs)
+    await run_paced(door, draft, len(refs), dry_run, plainly(no_copy))
 
 
 @click.command()

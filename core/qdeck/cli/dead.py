@@ -22,7 +22,15 @@ from qdeck.cli.door import (
     write_options,
 )
 from qdeck.cli.look import QUEUE, show_jobs
-from qdeck.cli.ops import PATCHES, Pacing, changes_of, pace_options, run_paced
+from qdeck.cli.ops import (
+    COPY,
+    PATCHES,
+    Pacing,
+    changes_of,
+    pace_options,
+    plainly,
+    run_paced,
+)
 from qdeck.cli.show import ago, job_object, number, print_json, print_table
 
 __all__ = ["dead"]
@@ -187,14 +195,15 @@ async def patch(
 
 @dead.command()
 @chosen_options
+@COPY
 @write_options
 @with_door
-async def delete(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
-    """Delete dead jobs for good: by id, by --group, by --where, or --all."""
+async def delete(door: Door, choice: Choice, no_copy: bool, dry_run: bool, yes: bool) -> None:
+    """Delete dead jobs: by id, by --group, by --where, or --all. Taken back within 24 h."""
     draft = await door.admin.delete(await choice.jobs(door))
     if draft.total and not dry_run:
-        await _ask(door, draft, f"Delete {draft.total} dead jobs for good?", yes)
-    await run_paced(door, draft, choice.wanted, dry_run)
+        await _ask(door, draft, f"Delete {draft.total} dead jobs?", yes)
+    await run_paced(door, draft, choice.wanted, dry_run, plainly(no_copy))
 
 
 @dead.command()

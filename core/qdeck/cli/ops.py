@@ -15,7 +15,7 @@ from qdeck.cli.door import Door, confirm, json_option, page_options, with_door, 
 from qdeck.cli.show import ago, number, print_json, print_table
 from qdeck.errors import WrongState
 
-__all__ = ["PATCHES", "Pacing", "changes_of", "ops", "pace_options", "run_paced"]
+__all__ = ["COPY", "PATCHES", "Pacing", "changes_of", "ops", "pace_options", "plainly", "run_paced"]
 
 Run = Callable[..., Any]
 
@@ -31,6 +31,14 @@ class Pacing:
     keep_copy: bool
     anyway: bool
     detach: bool
+
+
+COPY = click.option("--no-copy", is_flag=True, help="Keep no copy for an undo: frees memory now.")
+
+
+def plainly(no_copy: bool) -> Pacing:
+    """Return how an operation is started that has no pace, and perhaps no copy for an undo."""
+    return Pacing(None, None, False, False, not no_copy, False, False)
 
 
 def pace_options(function: Run) -> Run:
@@ -138,6 +146,11 @@ async def run_paced(
         )
     if not operation.ok:
         raise WrongState(f"no job was changed by {verb}; they changed state meanwhile")
+    if operation.undo_until is not None:
+        until = f"{operation.undo_until:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"take it back until {until}: qdeck ops undo {_short(operation)}", err=True)
+    elif operation.ok and draft.verb == "delete" and (pacing is None or pacing.keep_copy):
+        click.echo("no copy is kept: the server's memory is full", err=True)
 
 
 async def start_paced(door: Door, draft: Draft, pacing: Pacing | None) -> Operation:

@@ -1,7 +1,8 @@
 -- Promise: adds up to `max` ids to a draft, from a set of the queue or as named, and dates it.
 -- KEYS: source ops
 -- ARGV: tag, operation, verb, actor, from rank, max, life in s, what it is about (a digest), the
---       verb's argument, changes to payloads (JSON; "" for none), then ids (none: take the source)
+--       verb's argument, changes to payloads (JSON; "" for none), states that they are in, then ids
+--       (none: take the source)
 -- Returns: ids the draft holds, ids the source holds, ms at which the draft expires
 
 local call = redis.call
@@ -21,8 +22,8 @@ end
 local state = call('HGET', key, 'state')
 if state and state ~= 'draft' then return redis.error_reply('QSTATE ' .. state) end
 local ids = {}
-if #ARGV > 10 then
-  for i = 11, #ARGV do ids[#ids + 1] = ARGV[i] end
+if #ARGV > 11 then
+  for i = 12, #ARGV do ids[#ids + 1] = ARGV[i] end
 else
   ids = call('ZRANGE', KEYS[1], rank, rank + max - 1)
 end
@@ -44,7 +45,7 @@ if not state then
 end
 if #entries > 0 then call('ZADD', frozen, 'NX', unpack(entries)) end
 size = call('ZCARD', frozen)
-call('HSET', key, 'total', size, 'expires', now + life * 1000)
+call('HSET', key, 'states', ARGV[11], 'total', size, 'expires', now + life * 1000)
 call('EXPIRE', key, life)
 call('EXPIRE', frozen, life)
 return { size, call('ZCARD', KEYS[1]), now + life * 1000 }

@@ -163,13 +163,15 @@ for i = 1, #ids do
   local digest = body and body[10] ~= '' and tag .. 'unique:' .. body[10]
   local function holder() return digest and call('MGET', digest)[1] end
   local old = from and call('ZSCORE', from, id)
+  local kept = false
   local function keep(new, place)
     if not op.keep and stepping or operation == '' then return end
+    kept = true
     local was = call('HMGET', key, 'settled', 'base', 'fp', 'reason', 'finished', 'crashes',
       'unknown', 'since')
     for j = 1, 8 do was[j] = was[j] or '' end
     local parts = { state, old, new and packed or '', task, was, new and redis.sha1hex(new) or '',
-      place or '' }
+      place or '', packed and 1 or 0 }
     call('HSET', copy, id, cmsgpack.pack(parts))
   end
   local fresh, change = body, records[id][2] or ''
@@ -204,6 +206,7 @@ for i = 1, #ids do
     totals.cancelled = (totals.cancelled or 0) + 1
     outcome, to = 'cancelled', KEYS[6]
   elseif verb == 'delete' then
+    keep()
     outcome = 'deleted'
   elseif not body then
     outcome = 'unreadable'
@@ -286,8 +289,16 @@ for i = 1, #ids do
     if own ~= 0 then call('HINCRBY', meta_key, 'log_bytes', -own) end
     call('ZREM', KEYS[13], id)
     if from then call('ZREM', from, id) end
-    call('UNLINK', tag .. 'j:' .. id, key, tag .. 'res:' .. id, tag .. 'err:' .. id,
-      tag .. 'at:' .. id, tag .. 'log:' .. id, tag .. 'done:' .. id)
+    for _, part in ipairs({ 'j:', 'r:', 'res:', 'err:', 'at:', 'log:', 'done:' }) do
+      local name, aside = tag .. part .. id, op_key .. ':' .. part .. id
+      if not kept then
+        call('UNLINK', name)
+      elseif call('EXISTS', name) == 1 then
+        -- An hour longer than what an undo goes by, so that a long operation has it as well.
+        call('RENAME', name, aside)
+        call('EXPIRE', aside, 90000)
+      end
+    end
   end
   if from and (to and to ~= from or outcome == 'deleted') then
     if from ~= ready and state == 'pending' then held_change = held_change - 1 end

@@ -2,9 +2,10 @@
 --          once; a job that something has touched since is left as it is, and counted.
 -- KEYS: ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs
 --       audit
--- ARGV: tag, operation, actor, max, id of the audit entry that this takes back ("": none)
--- Returns: state (undoing, undone, stopped; any other: it cannot be taken back), jobs taken back, left alone,
---          and still to look at; error QKIND, and then nothing was written
+-- ARGV: tag, operation, actor, max, id of the audit entry that this takes back ("": none), and for
+--       jobs that had gone to another queue the ids of those that were fetched from there
+-- Returns: state (undoing, undone, stopped; any other: it cannot be taken back), jobs taken back,
+--          left alone, and still to look at; error QKIND, and then nothing was written
 
 local call = redis.call
 local ready, lease, meta_key, tasks_key, wake = KEYS[1], KEYS[4], KEYS[9], KEYS[11], KEYS[12]
@@ -39,10 +40,18 @@ if op[1] ~= 'undoing' then
   local ended = op[1] == 'done' or op[1] == 'stopped' or op[1] == 'aborted'
   if not ended or call('EXISTS', copy) == 0 then return { op[1] or 'gone', 0, 0, 0 } end
 end
-local found = call('HSCAN', copy, 0, 'COUNT', max)
-local entries = found[2]
-if #entries == 0 and call('EXISTS', copy) == 1 then
+local fetched, entries = verb == 'move_queue', {}
+if fetched then
+  for i = 6, #ARGV do
+    local kept = call('HGET', copy, ARGV[i])
+    if kept then entries[#entries + 1], entries[#entries + 2] = ARGV[i], kept end
+  end
+else
+  entries = call('HSCAN', copy, 0, 'COUNT', max)[2]
+end
+if not fetched and #entries == 0 and call('EXISTS', copy) == 1 then
   -- The first buckets of a table that shrinks may be empty.
+  local found = { '0' }
   for _ = 1, 10 do
     found = call('HSCAN', copy, found[1], 'COUNT', max)
     entries = found[2]
@@ -143,10 +152,48 @@ local function take_back(id, parts)
   if to ~= from then leaving[#leaving + 1] = { from, id } end
   return true
 end
-local taken, skipped = 0, 0
+-- Bring a deleted job back; false where its id, or its unique key, is another's by now.
+local function bring_back(id, parts)
+  local state, score, task, was = parts[1], tonumber(parts[2]), parts[4], parts[5]
+  local key, aside = tag .. 'r:' .. id, op_key .. ':'
+  local packed = call('MGET', aside .. 'j:' .. id)[1]
+  if not score or not sets[state] or type(was) ~= 'table' or parts[8] == 1 and not packed
+    or call('EXISTS', tag .. 'j:' .. id) == 1 then
+    return false
+  end
+  local body = decode(packed)
+  local digest = body and body[10] ~= '' and tag .. 'unique:' .. body[10]
+  local finished = state == 'dead' or state == 'cancelled' or state == 'completed'
+  if digest and not finished then
+    if (call('MGET', digest)[1] or id) ~= id then return false end
+    call('SET', digest, id)
+  end
+  for _, part in ipairs({ 'j:', 'r:', 'res:', 'err:', 'at:', 'log:', 'done:' }) do
+    if call('EXISTS', aside .. part .. id) == 1 then
+      call('RENAME', aside .. part .. id, tag .. part .. id)
+      call('PERSIST', tag .. part .. id)
+    end
+  end
+  local fine, run = pcall(call, 'HMGET', key, 'logb', 'logn')
+  local own = fine and bounded(run[1] or 0, 0) or 0
+  if own ~= 0 then call('HINCRBY', meta_key, 'log_bytes', own) end
+  if finished and fine and run[2] then call('ZADD', KEYS[13], score, id) end
+  if state == 'dead' and was[3] and was[3] ~= '' then join_group(id, task, was[3], score) end
+  local to = sets[state]
+  if state == 'pending' and paused[task] then
+    to = tag .. 'held:' .. task
+    clear_unless(to, 'zset')
+    held_change = held_change + 1
+  end
+  count(state .. ':' .. task, 1)
+  entering[#entering + 1] = { to, parts[2], id }
+  return true
+end
+local back, taken, skipped = verb == 'delete' and bring_back or take_back, 0, 0
 for i = 1, #entries, 2 do
   local fine, parts = pcall(cmsgpack.unpack, entries[i + 1])
-  if fine and type(parts) == 'table' and take_back(entries[i], parts) then
+  if fetched and call('EXISTS', tag .. 'j:' .. entries[i]) == 1
+    or not fetched and fine and type(parts) == 'table' and back(entries[i], parts) then
     taken = taken + 1
   else
     skipped = skipped + 1
