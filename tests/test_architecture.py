@@ -28,7 +28,7 @@ ENGINE_ORDER = in_order("""
     demo
     worker heart presence runs reports upkeep execute processes child wait line courier
     orphans ticker
-    operator insightdesk scheduledesk scheduleverbs scheduletoml timetable recorddesk jobdesk
+    operator insightdesk scheduledesk scheduleverbs scheduletoml timetable slotruns recorddesk jobdesk
     crewdesk bulkdesk desk
     journal explain ties metrics lifetime checkup
     history likeness events serverlook causes
@@ -42,7 +42,7 @@ ENGINE_ORDER = in_order("""
     patching task plan terms payload context query record links keys job settings address
     options backoff
     stats
-    cronpreview cronlint cronwords cron cronfield zone
+    ahead cronpreview cronlint cronwords cron cronfield zone
     ending lifeline stacks admin errors __init__
 """)
 

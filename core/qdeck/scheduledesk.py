@@ -16,6 +16,7 @@ import msgspec
 
 from qdeck.admin import (
     SCHEDULE_ACTIONS,
+    Ahead,
     Backfill,
     Conflict,
     Denied,
@@ -25,7 +26,9 @@ from qdeck.admin import (
     Preview,
     ScheduleAction,
     ScheduleRow,
+    ScheduleRuns,
 )
+from qdeck.ahead import Coming, look_ahead
 from qdeck.cron import Cron
 from qdeck.cronpreview import preview
 from qdeck.job import new_id
@@ -44,6 +47,7 @@ from qdeck.schedule import (
 )
 from qdeck.scheduletoml import read_plans, write_plans
 from qdeck.scheduleverbs import ScheduleVerbs, fit_to_fire, moment, named, plan_of
+from qdeck.slotruns import read_runs
 from qdeck.timetable import Entry, required
 
 __all__ = ["ScheduleDesk"]
@@ -88,6 +92,31 @@ class ScheduleDesk(ScheduleVerbs):
             if entry.plan is not None and entry.stored.enabled and entry.name != name
         ]
         return preview(text, zone, others, at(await self._timetable.now()), count)
+
+    async def schedule_runs(self, name: str) -> ScheduleRuns | None:
+        """Return what the jobs of its last slots took; None when there is none of this name."""
+        row = await self.schedule(name)
+        return None if row is None else await read_runs(self.reader, row)
+
+    async def schedules_ahead(self, start: datetime | None = None, hours: int = 24) -> Ahead:
+        """Return what the enabled schedules start from now on, by the hours after `start` (aware;
+        None: the full hour that runs now); up to 48 hours.
+        """
+        now = at(await self._timetable.now())
+        begin = now.replace(minute=0, second=0, microsecond=0) if start is None else start
+        if begin.tzinfo is None:
+            raise Denied(f"start {begin.isoformat()} has no time zone; give an aware time")
+        coming = [
+            Coming(
+                entry.name,
+                entry.plan.cron,
+                entry.plan.zone,
+                None if entry.stored.enabled else at(entry.stored.until),
+            )
+            for entry in await self._timetable.entries()
+            if entry.plan is not None and (entry.stored.enabled or entry.stored.until)
+        ]
+        return await look_ahead(coming, begin, now, max(1, min(hours, 48)))
 
     def schedule_actions(self, row: ScheduleRow) -> Mapping[ScheduleAction, Permission]:
         """Return what makes sense to do to a schedule, each allowed or denied with its reason."""

@@ -87,6 +87,8 @@ CASES: Mapping[str, Case] = {
     "operation": lambda w: w.door.operation("none q"),
     "schedules": lambda w: w.door.schedules(),
     "schedule": lambda w: w.door.schedule("nightly"),
+    "schedule_runs": lambda w: w.door.schedule_runs("nightly"),
+    "schedules_ahead": lambda w: w.door.schedules_ahead(AT, 24),
     "preview": lambda w: w.door.preview("0 3 * * *"),
     "export_schedules": lambda w: w.door.export_schedules(),
     "audit": lambda w: w.door.audit(),

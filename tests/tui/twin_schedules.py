@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from qdeck.admin import (
+    Ahead,
     Backfill,
     Conflict,
     Denied,
@@ -18,6 +19,7 @@ from qdeck.admin import (
     Preview,
     ScheduleAction,
     ScheduleRow,
+    ScheduleRuns,
     ScheduleSpec,
 )
 
@@ -59,6 +61,16 @@ class TwinSchedules:
         await self._call("preview")
         unknown = Preview(False, text, zone, "expressions are unknown here")
         return self.previews.get(text, unknown)
+
+    async def schedule_runs(self, name: str) -> ScheduleRuns | None:
+        """Refuse: no run is timed here."""
+        await self._call("schedule_runs")
+        raise Denied("run times are unknown here")
+
+    async def schedules_ahead(self, start: datetime | None = None, hours: int = 24) -> Ahead:
+        """Refuse: no slot is computed here."""
+        await self._call("schedules_ahead")
+        raise Denied("coming runs are unknown here")
 
     def schedule_actions(self, row: ScheduleRow) -> Mapping[ScheduleAction, Permission]:
         """Return what may be done: this stand-in can change, stop and remove."""

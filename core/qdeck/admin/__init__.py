@@ -18,7 +18,7 @@ from qdeck.admin.bulk import (
     OperationState,
 )
 from qdeck.admin.clocktime import parse_moment
-from qdeck.admin.cronview import Lint, LintLevel, Preview
+from qdeck.admin.cronview import Ahead, AheadHour, Lint, LintLevel, Preview
 from qdeck.admin.insight import (
     Cause,
     CauseWord,
@@ -65,9 +65,11 @@ from qdeck.admin.schedules import (
     Overlap,
     ScheduleAction,
     ScheduleRow,
+    ScheduleRuns,
     SchedulesDoor,
     ScheduleSpec,
     SlotRow,
+    SlotRun,
     SlotWord,
 )
 from qdeck.admin.values import (
@@ -98,6 +100,8 @@ __all__ = [
     "STATES",
     "Action",
     "Admin",
+    "Ahead",
+    "AheadHour",
     "Attempt",
     "AuditRow",
     "Backfill",
@@ -146,6 +150,7 @@ __all__ = [
     "RecordsDoor",
     "ScheduleAction",
     "ScheduleRow",
+    "ScheduleRuns",
     "ScheduleSpec",
     "SchedulesDoor",
     "Selection",
@@ -154,6 +159,7 @@ __all__ = [
     "Shared",
     "Skipped",
     "SlotRow",
+    "SlotRun",
     "SlotWord",
     "SlowCommand",
     "Snapshot",

@@ -1,4 +1,6 @@
-"""The values of a cron expression before it is saved: what it means, when it runs, what to mind."""
+"""The values of cron expressions before they fire: what one means, when it runs, what to mind, and
+what all of them together will start.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Literal
 
 from qdeck.admin.frozen import dataclass
 
-__all__ = ["Lint", "LintLevel", "Preview"]
+__all__ = ["Ahead", "AheadHour", "Lint", "LintLevel", "Preview"]
 
 LintLevel = Literal["ok", "info", "warn"]
 
@@ -41,3 +43,27 @@ class Preview:
     fields: tuple[tuple[str, str], ...] = ()
     runs: tuple[datetime, ...] = ()
     lint: tuple[Lint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AheadHour:
+    """One coming hour, from `at` on: how many schedules fire in it, and how many jobs they make."""
+
+    at: datetime
+    schedules: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What all enabled schedules will start, hour by hour.
+
+    `peak` is the minute in which the most of them start `together`, the first of several, and
+    `names` are up to 8 of those. `left_out` counts schedules beyond the 1,000 that are looked at.
+    """
+
+    hours: tuple[AheadHour, ...]
+    peak: datetime | None = None
+    together: int = 0
+    names: tuple[str, ...] = ()
+    left_out: int = 0

@@ -10,7 +10,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from qdeck.admin.cronview import Preview
+from qdeck.admin.cronview import Ahead, Preview
 from qdeck.admin.frozen import dataclass
 from qdeck.admin.jobs import JobRef
 from qdeck.admin.values import Denied, Outcome, Permission
@@ -24,9 +24,11 @@ __all__ = [
     "Overlap",
     "ScheduleAction",
     "ScheduleRow",
+    "ScheduleRuns",
     "ScheduleSpec",
     "SchedulesDoor",
     "SlotRow",
+    "SlotRun",
     "SlotWord",
 ]
 
@@ -159,6 +161,27 @@ class ScheduleRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotRun:
+    """The job of a slot: how long its last run took, None while that is not known, and of what it
+    failed.
+    """
+
+    job: JobRef
+    run_s: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRuns:
+    """The runs of a schedule's last slots, newest first, and their times where any has ended."""
+
+    name: str
+    runs: tuple[SlotRun, ...] = ()
+    p50_s: float | None = None
+    p95_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Backfill:
     """What running a past range once more did, or would do: a job for each of its slots.
 
@@ -211,6 +234,16 @@ class SchedulesDoor(Protocol):
     ) -> Preview:
         """Return what an expression (or plain words) would do; `name` is the schedule being edited,
         which is left out where others are compared.
+        """
+        ...
+
+    async def schedule_runs(self, name: str) -> ScheduleRuns | None:
+        """Return what the jobs of its last slots took; None when there is none of this name."""
+        ...
+
+    async def schedules_ahead(self, start: datetime | None = None, hours: int = 24) -> Ahead:
+        """Return what the enabled schedules start from now on, by the hours after `start` (aware;
+        None: the full hour that runs now); up to 48 hours.
         """
         ...
 
