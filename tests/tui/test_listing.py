@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pytest
 from textual.app import App, ComposeResult
 
 from qdeck_tui.palette import Palette
 from qdeck_tui.widgets.listing import Listing
-from qdeck_tui.widgets.table import HOLD, Column
+from qdeck_tui.widgets.table import HOLD, SEEKS, Column
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,31 @@ async def test_a_window_moves_with_the_rows_that_arrive_before_it() -> None:
         table.show(things("x1", "x2", *(f"n{at}" for at in range(28))), offset=0, total=1002)
         assert table.current_id() == "n5"
         assert table.cursor == 7
+
+
+@pytest.mark.parametrize("arrived", [200, 5000])
+async def test_the_cursor_stays_on_its_row_though_more_arrive_than_a_window_holds(
+    arrived: int,
+) -> None:
+    everything = [f"n{at}" for at in range(1000)]
+    async with shown(whole=False) as table:
+
+        def read() -> None:
+            window = table.window()
+            part = everything[window.offset : window.offset + window.limit]
+            table.show(things(*part), offset=window.offset, total=len(everything))
+
+        read()
+        table.go(5)
+        line = table.cursor_line
+        everything[:0] = [f"x{at}" for at in range(arrived)]
+        for _ in range(SEEKS):
+            read()
+            assert (table.current_id(), table.cursor_line) == ("n5", line)
+        assert table.cursor == arrived + 5
+        del everything[arrived + 5]
+        read()
+        assert table.current_id() == "n6"
 
 
 async def test_rows_that_are_not_loaded_are_asked_for() -> None:

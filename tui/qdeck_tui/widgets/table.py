@@ -25,6 +25,9 @@ __all__ = ["Cell", "Column", "Table"]
 T = TypeVar("T")
 Cell = str | Span
 HOLD = 2.0
+# Rows that are asked for at most, and how often for the one under the cursor.
+MOST = 600
+SEEKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class Table(Pane, Generic[T]):
         self.pivot: int | None = None
         self.loaded = False
         self._growth = 0
+        self._sought = 0
         self._all: tuple[T, ...] = ()
         self._cells: dict[str, Line] = {}
         self._cells_for: tuple[object, ...] = ()
@@ -103,23 +107,37 @@ class Table(Pane, Generic[T]):
 
     def show(self, rows: Iterable[T], *, offset: int = 0, total: int | None = None) -> None:
         """Take new rows: all of a whole list, or the window of `total` that starts at `offset`."""
-        before = self.current_id()
+        before, rows = self.current_id(), tuple(rows)
+        if not self.whole:
+            known = offset + len(rows) if total is None else max(total, 0)
+            self._growth = max(0, known - self.total) if self.total else 0
+            if self._seeks(rows, offset, before):
+                return
         self.loaded = True
         self._cells.clear()
         if self.whole:
-            self._all = tuple(rows)
+            self._all = rows
             self.reorder(hold=monotonic() - self._moved_at < HOLD)
         else:
-            self.rows, self.first = tuple(rows), offset
-            known = offset + len(self.rows)
-            before_total = self.total
-            self.total = known if total is None else max(total, 0)
-            self._growth = max(0, self.total - before_total) if before_total else 0
+            self.rows, self.first, self.total = rows, offset, known
         if self.preselect:
             # Nobody chose a row yet: the first one, which is the worst, is the one to look at.
             before, self.cursor, self.top = None, 0, 0
         self.stay(before)
         self.redraw()
+
+    def _seeks(self, rows: tuple[T, ...], offset: int, before: str | None) -> bool:
+        """Return whether the row under the cursor went so far down since that it may stand below
+        these rows: then they are not shown, and those where it is are asked for, a few times.
+        """
+        reached = offset <= self.cursor and self.cursor + self._growth < offset + len(rows)
+        here = before is None or self.preselect or any(self.ident(row) == before for row in rows)
+        if here or reached or self._sought >= SEEKS:
+            self._sought = 0
+            return False
+        self._sought += 1
+        self.post_message(self.Wanted())
+        return True
 
     def clear(self) -> None:
         """Forget all rows and marks, and begin at the top."""
@@ -182,6 +200,8 @@ class Table(Pane, Generic[T]):
                     shift = self.first + at - self.cursor
                     self.cursor += shift
                     self.top = max(0, self.top + shift)
+                    if self.pivot is not None:
+                        self.pivot = max(0, self.pivot + shift)
                     self._held_id = None
                     break
             else:
@@ -218,7 +238,10 @@ class Table(Pane, Generic[T]):
         """
         room = max(self.room, 10)
         offset = max(0, self.top - room)
-        return Window(offset, min(600, room * 3 + 2 * self._growth), self.reverse)
+        if self._sought % 2 and self._growth > MOST // 2:
+            # As far down as all that came would have brought it.
+            offset += self._growth - MOST // 4
+        return Window(offset, min(MOST, room * 3 + 2 * self._growth), self.reverse)
 
     def hidden_marks(self) -> int:
         """Return how many marks are on rows that are not in the list as filtered."""
