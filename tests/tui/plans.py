@@ -9,15 +9,19 @@ from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
 from qdeck.admin import (
+    Ahead,
     JobRef,
     Outcome,
     Permission,
     Preview,
     ScheduleAction,
     ScheduleRow,
+    ScheduleRuns,
     ScheduleSpec,
     SlotRow,
+    SlotRun,
 )
+from qdeck.ahead import Coming, look_ahead
 from qdeck.cron import Cron
 from qdeck.cronpreview import preview
 
@@ -41,6 +45,27 @@ class PlanTwin(Twin):
             if row.name != name
         ]
         return preview(text, zone, others, self.now, count)
+
+    async def schedules_ahead(self, start: datetime | None = None, hours: int = 24) -> Ahead:
+        """Return what the engine makes of the enabled schedules, as of the twin's clock."""
+        await self._call("schedules_ahead")
+        coming = [
+            Coming(row.name, Cron.parse(row.expression), row.zone)
+            for row in self.plans.values()
+            if row.enabled
+        ]
+        return await look_ahead(coming, start or self.now, self.now, hours)
+
+    async def schedule_runs(self, name: str) -> ScheduleRuns | None:
+        """Return that its runs took a second, the next two, and so on; those that failed say so."""
+        await self._call("schedule_runs")
+        slots = [slot for slot in self.plans[name].history if slot.job is not None]
+        runs = tuple(
+            SlotRun(slot.job, float(took), "KeyError: 'x'" if slot.outcome == "dead" else "")
+            for took, slot in enumerate(slots, 1)
+            if slot.job is not None
+        )
+        return ScheduleRuns(name, runs, len(runs) / 2, float(len(runs)))
 
     def schedule_actions(self, row: ScheduleRow) -> dict[ScheduleAction, Permission]:
         """Return the twin's own, and that it can run one."""

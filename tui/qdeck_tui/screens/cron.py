@@ -10,27 +10,29 @@ from typing import Any, cast
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from qdeck.admin import Admin, Outcome, ScheduleAction, ScheduleRow, parse_moment
-from qdeck_tui.format import age, cut, plural, safe, short_id, stamp
+from qdeck.admin import Admin, Ahead, Outcome, ScheduleAction, ScheduleRow, parse_moment
+from qdeck_tui.format import age, cut, plural
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
+from qdeck_tui.screens.cronahead import AheadPane
 from qdeck_tui.screens.croncolumns import (
     day_clock,
-    history_signs,
     is_late,
-    outcome_word,
     schedule_columns,
     schedule_match,
     schedule_soonest,
 )
 from qdeck_tui.screens.cronedit import Editing
+from qdeck_tui.screens.cronruns import RunsPane
 from qdeck_tui.screens.lists import ListView
 from qdeck_tui.screens.question import question
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
-from qdeck_tui.widgets.pane import TextPane
 
 __all__ = ["CronView"]
+
+#: Rows from which there is room for the history and the next 24 hours.
+TALL = 30
 
 Write = Callable[[Admin, ScheduleRow], Coroutine[Any, Any, Outcome]]
 
@@ -47,35 +49,51 @@ class CronView(ListView):
             match=schedule_match, worst=schedule_soonest,
         )  # fmt: skip
         self.plans.empty = ("no schedules: n adds one, and @task.cron(…) declares one in code",)
-        self.history = TextPane("HISTORY")
-        self.history.empty = ("the last runs of the selected schedule appear here",)
-        self.panes = [self.plans, self.history]
+        self.ahead = AheadPane()
+        self.history = RunsPane()
+        self.panes = [self.plans, self.ahead, self.history]
         self._box: Widget | None = None
+        self._left: Widget | None = None
+        self._turned = False
+        self._of = ""
         self._edits: dict[str, Editing] = {}
 
     def body(self) -> Iterable[Widget]:
         """Return one container, which turns with the width."""
+        self._left = Vertical(self.plans, self.ahead)
         self._box = (Horizontal if self.app.size.width >= 110 else Vertical)(
-            *self.panes, classes="side"
+            self._left, self.history, classes="side"
         )
         return [self._box]
 
     def fit_panes(self, width: int, height: int) -> None:
-        """Put the history beside the list on wide screens, below it else."""
-        if self._box is None:
+        """Put the history beside the list on wide screens, below it else; the next 24 hours stand
+        below the list, on a low screen in the place of the history when they are asked for.
+        """
+        if self._box is None or self._left is None:
             return
-        wide = width >= 110
+        wide, tall = width >= 110, height >= TALL
         self._box.styles.layout = "horizontal" if wide else "vertical"
-        self.history.wanted = height >= 20
-        self.history.display = self.history.wanted
-        self.plans.styles.width = "5fr" if wide else "100%"
+        self.ahead.wanted = height >= 20 and (tall or self._turned)
+        self.history.wanted = height >= 20 and (tall or not self._turned)
+        for pane in (self.ahead, self.history):
+            pane.display = pane.wanted
+        self._left.styles.width = "5fr" if wide else "100%"
         self.history.styles.width = "3fr" if wide else "100%"
-        self.plans.styles.height = "100%" if wide else "1fr"
+        self._left.styles.height = "100%" if wide else "1fr"
         self.history.styles.height = "100%" if wide else 7
+        self.ahead.styles.height = 6
+        self.history.note = "" if tall else "] next 24 h"
+        self.ahead.way_back = "" if tall else "] history"
 
     def parts(self) -> Mapping[str, Read]:
-        """Ask for all schedules."""
-        return {"schedules": lambda admin: admin.schedules()}
+        """Ask for all schedules, and for what is not known of the selected one or of all."""
+        parts: dict[str, Read] = {"schedules": lambda admin: admin.schedules()}
+        if self.history.wanted:
+            parts |= self.history.parts(self.plans.current)
+        if self.ahead.wanted:
+            parts |= self.ahead.parts(self.plans.rows, self.desk.now, self.desk.zone)
+        return parts
 
     def show(self, parts: Parts) -> None:
         """Take the schedules."""
@@ -87,8 +105,20 @@ class CronView(ListView):
             late = sum(1 for row in rows if is_late(row))
             words = [f"{off} off"] * bool(off) + [f"{late} late"] * bool(late)
             self.plans.title = f"SCHEDULES {len(rows):,}" + "".join(f"  {each}" for each in words)
+        if "ahead" in parts:
+            if take(self.ahead, parts["ahead"]):
+                self.ahead.tell(cast("Ahead", parts["ahead"]), self.desk.zone)
+            else:
+                self.ahead.missed()
         self.retitle()
+        self.history.take(self.plans.current, parts)
         self._show_history()
+
+    def forget(self) -> None:
+        """Forget what was read of another server."""
+        super().forget()
+        self.ahead.drop()
+        self._of = ""
 
     def moved(self) -> None:
         """Show the history of the schedule that the cursor is on now."""
@@ -96,40 +126,32 @@ class CronView(ListView):
         self._show_history()
 
     def _show_history(self) -> None:
+        """Show the selected schedule, and read its times where they are not known."""
         row = self.plans.current
-        self.history.title = "HISTORY" if row is None else f"HISTORY {safe(row.name)}"
-        self.history.show([] if row is None else self._lines(row))
+        self.history.tell(row, self.desk)
+        if row is not None and row.name != self._of:
+            self._of = row.name
+            if self.history.parts(row):
+                self.desk.poll()
 
-    def _lines(self, row: ScheduleRow) -> list[Line]:
-        """Return what is known of one schedule."""
-        desk = self.desk
-        known = row.history
-        failed = sum(1 for slot in known if slot.outcome == "dead")
-        kept = f"   {len(known)} kept, {failed} failed" if known else "no run on record"
-        lines: list[Line] = [
-            ((f" {history_signs(known, 20)}", "bold"), (kept, "dim"),),
-            ((f" {cut(row.expression, 24)}  {row.zone}", ""),),
-            ((f" {row.task} in {row.queue}", ""),),
-            ((f" missed: {row.misfire}   overlap: {row.overlap}", "dim"),),
-        ]  # fmt: skip
-        if row.fault:
-            lines.insert(0, ((f" {row.fault}", "bad"),))
-        if row.drifted:
-            lines.append(((f" code declares {row.drifted}; :adopt takes that", "warn"),))
-        if row.edited_at is not None:
-            when = stamp(row.edited_at, desk.zone)
-            lines.append(((f" changed {when} by {safe(row.edited_by)}", "dim"),))
-        for slot in known:
-            word = outcome_word(slot.outcome)
-            text, style = (word, "") if isinstance(word, str) else word
-            more = f" x{slot.count}" if slot.count > 1 else ""
-            late = f"  {age(slot.late_s)} late" if (slot.late_s or 0) >= 1 else ""
-            job = f"  job {short_id(slot.job.id)}" if slot.job is not None else ""
-            lines.append(
-                ((f" {day_clock(slot.slot, desk.zone)}  ", ""), (f"{text}{more}", style),
-                 (f"{late}{job}", "dim"))
-            )  # fmt: skip
-        return lines
+    # The two panes that share their place on a low screen
+
+    @property
+    def do_following(self) -> Callable[[], None] | None:
+        """Show the next 24 hours instead of the history, or the history again."""
+        return None if self.app.size.height >= TALL else self._turn
+
+    @property
+    def do_previous(self) -> Callable[[], None] | None:
+        """Likewise: there are two of them."""
+        return self.do_following
+
+    def _turn(self) -> None:
+        self._turned = not self._turned
+        self.fit_panes(*self.app.size)
+        if self.pane is not None and not self.pane.wanted:
+            self.activate(0)
+        self.desk.changed()
 
     # What acts act on
 
