@@ -32,7 +32,7 @@ _PAGE: Final = 50
 _KEYS: Final = 100
 _LOOK: Final = 2000
 #: Steps of parking between two turns.
-_STEPS: Final = 10
+_STEPS: Final = 20
 #: Seconds that a worker that leaves gives to what it has just settled.
 _LAST: Final = 2.0
 

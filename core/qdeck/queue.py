@@ -19,13 +19,15 @@ from qdeck.record import Settle, encode_settles
 from qdeck.scripts import Command, script
 from qdeck.settings import Settings
 
-__all__ = ["BATCH", "CHUNK", "Claimed", "Moved", "Turn"]
+__all__ = ["BATCH", "CHUNK", "PARKED", "Claimed", "Moved", "Turn"]
 
 #: Jobs that one script call handles at most.
 CHUNK: Final = 500
 #: Jobs that one turn settles and claims, or one verb of an operator moves, at most: each costs the
 #: server several commands.
 BATCH: Final = 200
+#: Jobs of paused tasks that one call holds at most: each costs little.
+PARKED: Final = 500
 _LOG_LINES: Final = 2000
 _LOG_BYTES: Final = 1024 * 1024
 
@@ -141,8 +143,10 @@ def deliver(keys: QueueKeys, pairs: Sequence[tuple[str, str]]) -> Command:
 
 
 def park(keys: QueueKeys) -> Command:
-    """Hold the first `BATCH` pending jobs that a paused task or a full key keeps from running."""
-    return Command(script("park"), keys.of(_RECLAIM), (keys.tag, BATCH))
+    """Hold those of the first `PARKED` pending jobs that a paused task keeps from running, or of
+    the first `BATCH` that a full key does.
+    """
+    return Command(script("park"), keys.of(_RECLAIM), (keys.tag, PARKED, BATCH))
 
 
 def reclaim(keys: QueueKeys, limit_keys: Sequence[str], task: str = "") -> Command:
@@ -220,7 +224,7 @@ def pause(
     """
     return Command(
         script("pause"),
-        (keys.ready, keys.lease, keys.meta, keys.wake, keys.audit),
+        (keys.ready, keys.lease, keys.meta, keys.wake, keys.audit, keys.tasks),
         (keys.tag, int(on), actor, task, target, of, mark),
     )
 

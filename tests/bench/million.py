@@ -232,11 +232,11 @@ class Million:
             assert verbs.read_turn(await self.deck.execute(command)).crowded
 
         async def park(_: int) -> None:
-            assert await self.deck.execute(verbs.park(self.keys)) == [0, verbs.BATCH]
+            assert await self.deck.execute(verbs.park(self.keys)) == [0, verbs.PARKED]
 
         state = "pending, task paused"
         await self.time(state, "claim past 200 (a turn's most)", claim)
-        await self.time(state, "hold 200 (a step)", park)
+        await self.time(state, "hold 500 (a step)", park)
 
     async def completed(self) -> None:
         """Complete all jobs, and measure."""

@@ -1,16 +1,19 @@
--- Promise: pauses or resumes a queue, or one task in it, on record; running jobs go on.
--- KEYS: ready lease meta wake audit
+-- Promise: pauses or resumes a queue, or one task in it, on record; running jobs go on. Where nearly
+--          all that is ready, or held, is of that task, and more than 500 jobs, they change places at
+--          once, whatever their number; else in steps, by whoever claims or tends the queue.
+-- KEYS: ready lease meta wake audit tasks
 -- ARGV: tag, "1" to pause or "0" to resume, actor, task ("": the whole queue), target in words, id of
 --       the entry that this takes back ("": none) and the mark that must still stand ("": any)
 -- Returns: 1 where that changed something, 0 where it stood so already, -1 where another mark
 --          stands; the id of the audit entry ("": none)
 
 local call = redis.call
-local ready, lease, meta_key = KEYS[1], KEYS[2], KEYS[3]
+local tag, ready, lease, meta_key = ARGV[1], KEYS[1], KEYS[2], KEYS[3]
 local on, actor, task = ARGV[2] == '1', ARGV[3], ARGV[4]
+local held = tag .. 'held:' .. task
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset', 'stream' }) do
+for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset', 'stream', 'hash' }) do
   local found = call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
@@ -18,9 +21,8 @@ for i, kind in ipairs({ 'zset', 'zset', 'hash', 'zset', 'stream' }) do
 end
 local own = task == '' and '' or ':' .. task
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'unpark', 'paused' .. own, 'resumed' .. own)
+  'paused_tasks', 'unpark', 'paused' .. own, 'resumed' .. own, 'keyed')
 if ARGV[7] ~= '' and (meta[8] or meta[9]) ~= ARGV[7] then return { -1, '' } end
-call('PERSIST', meta_key)
 
 local function without(list)
   local left, found = {}, false
@@ -29,12 +31,60 @@ local function without(list)
   end
   return left, found
 end
+local function card(key)
+  local found = call('TYPE', key).ok
+  return found == 'zset' and call('ZCARD', key) or found == 'none' and 0
+end
+-- The task of a record, from its first bytes; nil where it cannot be told so.
+local function is_of_task(id)
+  local fine, head = pcall(call, 'GETRANGE', tag .. 'j:' .. id, 0, 150)
+  head = fine and head or ''
+  local shape, kind = string.byte(head, 1, 2)
+  local at = string.byte(head, 11) == 207 and 20 or 12
+  local body, size = string.byte(head, at, at + 1)
+  if shape ~= 147 or kind ~= 207 or body ~= 157 or not size then return false end
+  local from = at + 2
+  if size == 217 then size, from = string.byte(head, from) + 160, from + 1 end
+  return size >= 160 and string.sub(head, from, from + size - 161) == task
+end
+-- The other jobs among those that are ready, if they are few and stand first and last, and the
+-- ready ones are many; as ZADD takes them.
+local function others()
+  local total, parked = call('ZCARD', ready), card(held)
+  local mine = tonumber(call('HGET', KEYS[6], 'pending:' .. task) or '')
+  if not mine or not parked or parked > 200 or total < 500 then return end
+  local few, found = total - (mine - parked), {}
+  if few < 0 or few > 300 then return end
+  local function look(from, to)
+    local list = call('ZRANGE', ready, from, to, 'WITHSCORES')
+    for i = 1, #list, 2 do
+      if not is_of_task(list[i]) then found[#found + 1], found[#found + 2] = list[i + 1], list[i] end
+    end
+  end
+  look(0, few)
+  look(total - few - 1, -1)
+  if #found / 2 ~= few then return end
+  for i = 1, 50 do
+    local rank = few + math.floor((total - 2 * few - 1) * i / 50)
+    if not is_of_task(call('ZRANGE', ready, rank, rank)[1] or '') then return end
+  end
+  return found
+end
+
+call('PERSIST', meta_key)
 local function store(field, list)
   if #list > 0 then
     call('HSET', meta_key, field, table.concat(list, '\n'))
   else
     call('HDEL', meta_key, field)
   end
+end
+local function join(list, to)
+  if #list > 0 then call('ZADD', to, unpack(list)) end
+end
+local function turned(list)
+  for i = 1, #list, 2 do list[i], list[i + 1] = list[i + 1], list[i] end
+  return list
 end
 
 local paused, was = without(meta[6])
@@ -46,8 +96,22 @@ if changed == 1 then
   call('HSET', meta_key, (on and 'paused' or 'resumed') .. own, mark)
   call('HDEL', meta_key, (on and 'resumed' or 'paused') .. own)
   if task ~= '' then
+    local _, keyed = without(meta[10])
     if on then
       paused[#paused + 1] = task
+      local rest = others()
+      if rest then
+        local mine = turned(call('ZRANGE', held, 0, -1, 'WITHSCORES'))
+        call('HINCRBY', meta_key, 'held', call('ZCARD', ready) - #rest / 2)
+        join(mine, ready)
+        for i = 2, #rest, 2 do call('ZREM', ready, rest[i]) end
+        call('RENAME', ready, held)
+        join(rest, ready)
+      end
+    elseif not keyed and (card(held) or 0) >= 500 and call('ZCARD', ready) <= 200 then
+      call('HINCRBY', meta_key, 'held', -call('ZCARD', held))
+      join(turned(call('ZRANGE', ready, 0, -1, 'WITHSCORES')), held)
+      call('RENAME', held, ready)
     else
       -- What was held goes back in steps, by whoever tends the queue.
       leaving[#leaving + 1] = task
