@@ -74,7 +74,7 @@ def _number(low: float, high: float) -> Parse:
             except (ValueError, OverflowError):
                 value = math.nan
         if not low <= value <= high:
-            raise _wrong(label, raw, f"a number from {low:g} to {high:g}")
+            raise _wrong(label, raw, f"a number from {low:.9g} to {high:.9g}")
         return value
 
     return parse

@@ -143,6 +143,10 @@ class Runs:
             # Nothing a handler does leads here; whatever it is, the slot comes back.
             _log.exception("job %s: its run could not be ended", run.id)
             settle = self.executor.settle(run, simple(run.spec.name, type(error).__name__, ""))
+        if settle is not None and settle.kind == "f":
+            _log.info(
+                "job %s: %s failed: %s: %s", run.id, run.spec.name, settle.type, settle.message
+            )
         self.active -= 1
         if run.threads:
             self._orphans += run.threads

@@ -27,6 +27,7 @@ def test_a_worker_that_cannot_serve_says_why(
 
 def test_a_disabled_worker_says_so_and_ends_well(qdeck: Program) -> None:
     assert "QUEUE_ENABLED" in qdeck.run("worker", "app.py", QUEUE_ENABLED="off").stdout
+    assert "QUEUE_ENABLED" in qdeck.run("worker", QUEUE_ENABLED="no").stdout
 
 
 def test_a_memory_connection_has_one_worker_process(qdeck: Program) -> None:
@@ -71,6 +72,7 @@ def test_a_worker_stops_cleanly_on_sigterm_and_is_listed_meanwhile(qdeck: Progra
         _, said = process.communicate()
         assert process.returncode == 0, said
         assert "Traceback" not in said
+        assert f"worker {row['id']} stops; what runs has 30 s to end" in said
     finally:
         if process.poll() is None:
             process.kill()
@@ -124,6 +126,12 @@ def test_a_fleet_in_a_burst_ends_by_itself(qdeck: Program) -> None:
     ids = [qdeck.enqueue("send", "to=x", "-q", "mail") for _ in range(3)]
     qdeck.run("worker", "app.py", "--processes", "2", "--burst")
     assert {qdeck.json("job", job_id)["state"] for job_id in ids} == {"completed"}
+
+
+def test_a_worker_tells_which_runs_failed_and_why(qdeck: Program) -> None:
+    job = qdeck.enqueue("boom", "why=no such order", "-q", "mail")
+    said = qdeck.run("worker", "app.py", "--burst").stderr
+    assert f"job {job}: boom failed: ValueError: no such order" in said
 
 
 def test_two_apps_are_served_by_one_worker_if_they_share_a_place(qdeck: Program) -> None:

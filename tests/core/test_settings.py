@@ -100,7 +100,7 @@ def test_a_switch_takes_the_words_for_false(tmp_path: Path, word: str) -> None:
         ("QUEUE_MAX_CONCURRENT", "0", "from 1 to 10000"),
         ("QUEUE_MAX_CONCURRENT", "2.5", "a whole number"),
         ("QUEUE_WORKERS", "1e3", "a whole number"),
-        ("QUEUE_TIMEOUT", "nan", "a number from"),
+        ("QUEUE_TIMEOUT", "nan", "a number from 0.01 to 2592000"),
         ("QUEUE_TIMEOUT", "inf", "a number from"),
         ("QUEUE_LEASE", "soon", "a number from"),
         ("QUEUE_LEASE", "-1", "a number from"),

@@ -13,6 +13,7 @@ import click
 
 from qdeck.ending import end
 from qdeck.errors import SettingsError
+from qdeck.settings import load_settings
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
@@ -66,8 +67,10 @@ def worker(
     Without APP the `app` of qdeck.toml is served. SIGTERM or Ctrl+C stops claiming and waits for
     running jobs up to the grace; a second one gives them back at once. Exits 0 after a clean stop.
     """
-    deck = load_apps(apps)
-    if not deck.settings.enabled:
+    settings = load_settings()
+    # Where no app is named none can say otherwise.
+    deck = load_apps(apps) if apps or settings.app or settings.enabled else None
+    if deck is None or not deck.settings.enabled:
         click.echo("QUEUE_ENABLED is false: this worker serves nothing")
         return 0
     names = [name.strip() for text in queues for name in text.split(",") if name.strip()]
@@ -110,7 +113,6 @@ def load_apps(apps: Sequence[str]) -> Deck:
     the apps keep their jobs in different places.
     """
     from qdeck.app import load_app
-    from qdeck.settings import load_settings
 
     names = tuple(apps) or load_settings().app
     if not names:
@@ -157,8 +159,14 @@ def _words(
 async def _serve(deck: Deck, made: Worker) -> None:
     """Run a worker until it ends or a signal stops it; the second signal forces it."""
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if made.state != "stopping":
+            _log.info("worker %s stops; what runs has %g s to end", made.id, made.grace)
+        made.stop_soon()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, made.stop_soon)
+        loop.add_signal_handler(number, stop)
     served = ",".join(made.queues)
     _log.info("worker %s serves %s with %d slots", made.id, served, made.concurrency)
     try:
