@@ -104,10 +104,13 @@ class Night:
             night.close()
 
     @contextmanager
-    def operator(self, *words: str, size: tuple[int, int] = (80, 24)) -> Iterator[Operator]:
+    def operator(
+        self, *words: str, size: tuple[int, int] = (80, 24), **changes: str
+    ) -> Iterator[Operator]:
         """Open a console and wait for what it has read first."""
         environ = {**self.shop.environ, "REDIS_URL": self.line.url, "TERM": "screen-256color"}
         environ.pop("COLORTERM")
+        environ |= changes
         arguments = ("-m", "qdeck_tui", *words)
         with Pty.python(*arguments, size=size, env=environ, cwd=self.shop.folder) as pty:
             one = Operator(pty)

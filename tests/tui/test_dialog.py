@@ -95,3 +95,16 @@ def test_a_number_is_typed_with_or_without_its_comma(clock: Clock, typed: str) -
     dialog.press(typed[-1], typed[-1])
     dialog.press("enter", None)
     assert answers == [True]
+
+
+def test_on_a_small_screen_samples_go_first_and_the_answer_never() -> None:
+    dialog = Dialog("RETRY", changed=lambda: None, answer=lambda yes: None)
+    text = [(("Retry?", ""),), *((("  job", "dim"), (str(at), "")) for at in range(5))]
+    dialog.fill([*text, (("20 a second", ""),)], 7)
+    lines = dialog.lines(40)
+    for rows, samples in ((9, 5), (6, 2), (4, 0)):
+        shown = ["".join(part for part, _ in line) for line in dialog.fitted(lines, rows)]
+        assert shown[0] == "Retry?"
+        assert shown[-3:] == ["20 a second", "", "y yes   n no (Esc)"]
+        assert len(shown) == 4 + samples
+    assert len(dialog.fitted(lines, 2)) == 2

@@ -46,6 +46,7 @@ class Dialog:
         self._last_key = monotonic()
         self._dropped = 0
         self._wrong = False
+        self._foot = 0
 
     # What it is told
 
@@ -166,6 +167,7 @@ class Dialog:
                 result += [((part, line[0][1]),) for part in prose(line[0][0], cells)]
             else:
                 result.append(line)
+        body = len(result)
         result.append(())
         open_ = self.armed or self._started
         if self._dropped and not self._started:
@@ -183,7 +185,20 @@ class Dialog:
         else:
             key, word = ("key", "") if open_ else ("dim", "dim")
             result.append((("y", key), (" yes   ", word), ("n", key), (" no (Esc)", word)))
+        self._foot = len(result) - body
         return result
+
+    def fitted(self, lines: Sequence[Line], rows: int) -> Sequence[Line]:
+        """Return the lines in so many rows: samples, which are indented, are left out first, and
+        how to answer never.
+        """
+        kept = list(lines)
+        foot = kept[len(kept) - self._foot :]
+        kept = kept[: len(kept) - self._foot]
+        while len(kept) + len(foot) > rows and kept:
+            samples = [at for at, line in enumerate(kept) if line and line[0][0].startswith("  ")]
+            kept.pop(samples[-1] if samples else -1)
+        return [*kept, *foot]
 
     def hints(self) -> tuple[tuple[str, str], ...]:
         """Return the keys for the footer."""

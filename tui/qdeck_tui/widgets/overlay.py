@@ -107,6 +107,8 @@ class Overlay(Canvas):
             return list(self.sheet.lines(cells))[max(0, self.skip) :]
         room = height - 2
         content = list(self.sheet.lines(cells - 4))
+        if isinstance(self.sheet, Dialog):
+            content = list(self.sheet.fitted(content, room))
         self.skip = max(0, min(self.skip, len(content) - room))
         shown = content[self.skip : self.skip + room]
         more = "  more below" if self.skip + room < len(content) else ""
