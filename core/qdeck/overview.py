@@ -35,10 +35,13 @@ from qdeck.stats import (
 __all__ = ["Facts", "Overview", "parse_pause"]
 
 _SETS: Final = ("ready", "lease", "scheduled", "retrying", "completed", "dead", "cancelled")
-_META: Final = ("paused", "paused_tasks", "held", "limit", "rate")
+_META: Final = ("paused", "paused_tasks", "held", "limit", "rate", "cron_late")
 #: First scores of the ten priorities in `ready`, and its end.
 _BANDS: Final = [(9 - priority) * 2**42 for priority in range(9, -1, -1)] + [10 * 2**42]
 MINUTES: Final = 30
+#: Milliseconds from which a schedule is late, and how many of a queue are named.
+LATE_MS: Final = 60_000
+_LATEST: Final = 5
 #: Tasks that have counters of their own; others are summed as `other`.
 _SHOWN: Final = 40
 #: Seconds of pending counts that a forecast looks back on.
@@ -48,7 +51,8 @@ _WATCHED: Final = 120.0
 @dataclass(slots=True)
 class Facts:
     """One queue as last read. `tasks` are those with counters; `minutes` and `hours` go by number;
-    `oldest_ms` is since when the oldest ready job waits, `held_ms` the oldest held one.
+    `oldest_ms` is since when the oldest ready job waits, `held_ms` the oldest held one; `overdue`
+    are schedules by name with the time (ms) of a slot that nobody has handled.
     """
 
     keys: QueueKeys
@@ -60,6 +64,7 @@ class Facts:
     minutes: dict[int, Tally] = field(default_factory=dict)
     hours: dict[int, Tally] = field(default_factory=dict)
     heads: list[tuple[str, bool]] = field(default_factory=list)
+    overdue: list[tuple[str, float]] = field(default_factory=list)
     oldest_ms: float | None = None
     held_ms: float | None = None
     watched: deque[tuple[float, int]] = field(default_factory=deque)
@@ -151,6 +156,10 @@ class Overview:
         commands += [
             ("HMGET", keys.hour(hour), *BASE) for hour in _missing(facts.hours, *self._today())
         ]
+        commands.append(
+            ("ZRANGEBYSCORE", keys.cron_due, 1, int(self.now_ms()) - LATE_MS, "WITHSCORES",
+             "LIMIT", 0, _LATEST)
+        )  # fmt: skip
         return commands
 
     def _take_first(
@@ -170,6 +179,11 @@ class Overview:
                 for command, reply in asked
                 if command[0] == "ZRANGE"
                 for found in items(reply)[:1]
+            ]
+            facts.overdue = [
+                (text(found[i]), number(found[i + 1]) or 0.0)
+                for found in [items(mine[-1])]
+                for i in range(0, len(found), 2)
             ]
             self.keep(facts, [pair for pair in asked if pair[0][0] == "HMGET"])
             facts.paused = paused_tasks(facts.meta.get("paused_tasks"))

@@ -311,11 +311,13 @@ def store(
     enabled: bool = True,
     until: int = 0,
     next_slot: int | None = 0,
-    last: int = 0,
+    past: tuple[int, Sequence[Past]] | None = None,
     count: bool = True,
     note: Note | None = None,
 ) -> Command:
     """Add (`revision` None), change or remove (`spec` empty) a schedule; `next_slot` None keeps it.
+
+    `past` is the last slot and the history of a new one that stood elsewhere.
 
     The answer is its revision, 0 where it was removed, -1 where another revision stands, -2 where
     the next slot was handled meanwhile.
@@ -328,6 +330,6 @@ def store(
         keys.of(_STORE),
         (
             *(keys.tag, name, seen, int(count), spec, declared, int(enabled), until, due),
-            *(last, *said),
+            *(b"" if past is None else msgspec.msgpack.encode(past), *said),
         ),
     )

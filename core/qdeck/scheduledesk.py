@@ -37,6 +37,7 @@ from qdeck.rights import READ_ONLY
 from qdeck.schedule import (
     STEP,
     Note,
+    Past,
     Step,
     at,
     job_of_slot,
@@ -52,6 +53,8 @@ from qdeck.timetable import Entry, required
 
 __all__ = ["ScheduleDesk"]
 
+#: Words of slots whose jobs have ended.
+_ENDED: Final = ("completed", "dead", "cancelled", "gone")
 #: How often a verb is tried where others change the same schedule.
 _TRIES: Final = 5
 #: Slots that one backfill makes jobs for at most, and those of them that are named.
@@ -214,7 +217,8 @@ class ScheduleDesk(ScheduleVerbs):
         revision = await self._put_plan(entry, spec, None, enabled=False)
         here = replace(entry, stored=msgspec.structs.replace(stored, revision=revision))
         seen = None if left is None else left.stored.revision
-        terms: dict[str, Any] = {"declared": declared, "last": stored.last}
+        past = stored.last, await self._past(entry)
+        terms: dict[str, Any] = {"declared": declared, "past": past}
         new = await self.reader.run(store(there, name, seen, spec, enabled=False, **terms))
         if new < 0:
             raise Conflict(f"somebody else moves schedule {name} too; it is disabled")
@@ -237,6 +241,17 @@ class ScheduleDesk(ScheduleVerbs):
         if await self.reader.run(command) < 0:
             raise Conflict(f"somebody else changed schedule {name} meanwhile; it is disabled")
         return Outcome(f"moved {name} from queue {entry.queue} to {queue}", 1)
+
+    async def _past(self, entry: Entry) -> list[Past]:
+        """Return the history of a schedule for another queue, where its jobs cannot be asked."""
+        (row,) = await self._timetable.rows([entry])
+        known = {at_slot.slot: at_slot.outcome for at_slot in row.history}
+        return [
+            past
+            if known.get(at(past.slot)) not in _ENDED
+            else msgspec.structs.replace(past, id="", word=known[at(past.slot)])
+            for past in entry.stored.history
+        ]
 
     # As text
 

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from qdeck.admin import Failure, QueueRow, ServerInfo, Verdict, VerdictWord, WorkerRow
-from qdeck.overview import MINUTES, Facts
+from qdeck.overview import LATE_MS, MINUTES, Facts
 from qdeck.phrase import jobs, since_when, some, span
+from qdeck.reader import at_ms, number, text
 from qdeck.stats import NOTHING, SPAN, Tally, failure_share
 
 __all__ = ["OLD_S", "failing", "judge"]
@@ -50,6 +51,7 @@ def judge(
         causes += _of_queue(row, one, now)
         causes += _of_tasks(row.name, one.tasks, one.minutes, int(now_ms // 60000))
         causes += _of_dead(row.name, one.minutes, int(now_ms // 60000))
+        causes += _of_schedules(one, now)
     causes.sort(key=lambda cause: (-_RANK[cause.word], -cause.weight))
     if not causes:
         return Verdict("OK")
@@ -151,6 +153,26 @@ def failing(
             if before is not None:
                 first = minute
         yield task, share, datetime.fromtimestamp(first * 60, UTC)
+
+
+def _of_schedules(facts: Facts, now: datetime) -> Iterable[Cause]:
+    """Yield schedules that are late now, and those that were the last time, within a day."""
+    overdue = dict(facts.overdue)
+    for name, due in overdue.items():
+        late = now.timestamp() - due / 1000
+        if late * 1000 >= LATE_MS:
+            since = now - timedelta(seconds=late)
+            said = f"{name} is {span(late)} late: no worker has handled its slot"
+            yield Cause("DEGRADED" if late > OLD_S else "WATCH", said, since, late)
+    for line in text(facts.meta.get("cron_late")).splitlines():
+        slot, late_ms, how, name = (line.split(" ", 3) + [""] * 3)[:4]
+        at = at_ms(slot)
+        if at is None or name in overdue or not timedelta() <= now - at <= timedelta(days=1):
+            continue
+        when = "today" if at.date() == now.date() else "yesterday"
+        late = (number(late_ms) or 0.0) / 1000
+        said = "missed its slot" if how == "missed" else f"started {span(late)} late"
+        yield Cause("WATCH", f"{name} {said} {when}", at, 0.0)
 
 
 def _of_dead(queue: str, minutes: dict[int, Tally], last: int) -> Iterable[Cause]:

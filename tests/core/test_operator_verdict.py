@@ -98,6 +98,28 @@ def test_few_runs_say_nothing_about_a_task() -> None:
     assert ask(row, tasks=("send",), minutes=minutes).word == "OK"
 
 
+@pytest.mark.parametrize(("minutes", "word"), [(0.5, "OK"), (2, "WATCH"), (9, "DEGRADED")])
+def test_a_schedule_that_nobody_handles_is_late(minutes: float, word: str) -> None:
+    row = QueueRow("reports", pending=0, held=0)
+    verdict = ask(row, overdue=[("backup_db", since(minutes=minutes))])
+    assert verdict.word == word
+    if word != "OK":
+        said = f"backup_db is {minutes}m late: no worker has handled its slot"
+        assert verdict.causes == (said,)
+        assert verdict.since == NOW - timedelta(minutes=minutes)
+
+
+def test_a_schedule_that_was_late_the_last_time_is_named_for_a_day() -> None:
+    row, lines = QueueRow("reports", pending=0, held=0), []
+    for hours, how, name in ((23.7, "late", "backup_db"), (1, "missed", "a b"), (25, "late", "x")):
+        lines.append(f"{since(hours=hours):.0f} 540000 {how} {name}")
+    verdict = ask(row, meta={"cron_late": "\n".join(lines).encode()})
+    assert verdict.word == "WATCH"
+    assert verdict.causes == ("backup_db started 9m late yesterday", "a b missed its slot today")
+    for odd in (b"", b"\xff", b"x", b"1 2 3", b"9999999999999999999 1 late x"):
+        assert ask(row, meta={"cron_late": odd}) == Verdict("OK")
+
+
 def test_growing_dead_jobs_are_to_be_watched() -> None:
     minutes = {MINUTE - i: Tally({"dead": 30}, {}) for i in range(0, 20, 2)}
     verdict = ask(QueueRow("emails", pending=0, held=0), minutes=minutes)

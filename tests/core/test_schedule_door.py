@@ -8,12 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from tests.core.desk import Desk
 from tests.servers import Server
 
 from qdeck.admin import Conflict, Denied, ScheduleRow, ScheduleSpec
-from qdeck.schedule import decode_stored
+from qdeck.schedule import Past, decode_stored
 
 HOURLY = ScheduleSpec("report", "0 * * * *", "mail", queue="q", payload={"to": "a"})
 
@@ -224,11 +225,19 @@ async def test_a_backfill_of_what_is_to_come_or_too_much_is_refused(desk: Desk) 
 
 async def test_a_schedule_moves_to_another_queue_with_its_slots(desk: Desk) -> None:
     await desk.operator.add_schedule(HOURLY)
+    stored = decode_stored(await desk.call("HGET", desk.deck.keys("q").cron, "report"))
+    assert stored is not None
+    past = [Past(3_600_000, "", 1500, "missed", 2), Past(7_200_000, "unknown", 9, "", 1)]
+    raw = msgspec.msgpack.encode(msgspec.structs.replace(stored, history=past, last=7_200_000))
+    await desk.call("HSET", desk.deck.keys("q").cron, "report", raw)
     before = await row(desk)
+    assert [each.outcome for each in before.history] == ["gone", "missed"]
     assert (await desk.operator.move_schedule("report", "q")).changed == 0
     assert (await desk.operator.move_schedule("report", "other")).changed == 1
     after = await row(desk)
     assert (after.queue, after.next_slot, after.enabled) == ("other", before.next_slot, True)
+    assert [replace(each, job=None) for each in before.history] == list(after.history)
+    assert after.last_slot == before.last_slot
     assert await desk.call("HLEN", desk.deck.keys("q").cron) == 0
     assert await desk.call("HGET", desk.deck.keys("q").meta, "cron_at") is None
 
@@ -342,82 +351,3 @@ async def test_a_schedule_that_cannot_be_read_is_shown_with_its_fault(desk: Desk
     stored = decode_stored(await desk.call("HGET", key, "report"))
     assert stored is not None
     assert stored.revision == 1
-
-
-PLANS = [
-    HOURLY,
-    ScheduleSpec("a:b.c", "0 0 3 * * 1-5", "mail", zone="America/New_York", misfire="skip"),
-    ScheduleSpec(
-        "odd",
-        "@daily",
-        "report",
-        queue="q2",
-        payload={"z": None, "a": [1, {"big": 2**70}], "t": 'quote " and \\ and é'},
-        options={"unique": True, "expires": 60, "metadata": {"x": None}},
-        jitter=1.5,
-        overlap="skip",
-        catch_up=10,
-    ),
-]
-
-
-async def test_an_export_that_is_imported_exports_the_same_bytes(
-    desk: Desk, valkey: Server, prefix: str
-) -> None:
-    for spec in PLANS:
-        await desk.operator.add_schedule(spec)
-    await desk.operator.disable_schedule("report")
-    until = datetime(2099, 1, 1, 12, 30, tzinfo=UTC)
-    await desk.operator.disable_schedule("a:b.c", until)
-    text = await desk.operator.export_schedules()
-    again = await desk.operator.import_schedules(text)
-    assert (again.added, again.changed, len(again.unchanged)) == ((), (), 3)
-    async with Desk(valkey.url, f"{prefix}-2") as other:
-        planned = await other.operator.import_schedules(text, dry_run=True)
-        assert (len(planned.added), planned.dry_run) == (3, True)
-        assert await other.operator.schedules() == ()
-        assert len((await other.operator.import_schedules(text)).added) == 3
-        assert await other.operator.export_schedules() == text
-        ours = [replace(r, edited_at=None, revision=None) for r in await desk.operator.schedules()]
-        theirs = [
-            replace(r, edited_at=None, revision=None) for r in await other.operator.schedules()
-        ]
-        assert theirs == ours
-
-
-async def test_an_import_changes_what_differs(desk: Desk) -> None:
-    for spec in PLANS:
-        await desk.operator.add_schedule(spec)
-    text = await desk.operator.export_schedules()
-    await desk.operator.disable_schedule("a:b.c")
-    await desk.operator.edit_schedule(replace(HOURLY, expression="7 * * * *"), 1)
-    await desk.operator.move_schedule("odd", "q9")
-    done = await desk.operator.import_schedules(text)
-    assert sorted(done.changed) == ["a:b.c", "odd", "report"]
-    assert await desk.operator.export_schedules() == text
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("[", "no TOML"),
-        ("x = 1", "'x' is not known"),
-        ("schedules = 1", "schedules"),
-        ("[schedules]\na = 1", "no table"),
-        ('[schedules.a]\nexpression = "* * * * *"', "task is missing"),
-        ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\nx = 1', "'x' is not known"),
-        ('[schedules.a]\nexpression = "99 * * * *"\ntask = "t"', "minute"),
-        ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\nenabled = 1', "enabled"),
-        ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\npayload = "{"', "payload"),
-        ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\ndisabled_until = 1', "until"),
-        ('[schedules."a b"]\nexpression = "* * * * *"\ntask = "t"', "schedule name"),
-    ],
-)
-async def test_a_text_that_is_not_usable_changes_nothing(desk: Desk, text: str, words: str) -> None:
-    fine = '[schedules.fine]\nexpression = "* * * * *"\ntask = "t"\n'
-    with pytest.raises(Denied, match=words):
-        await desk.operator.import_schedules(text)
-    if text.startswith("[schedules."):
-        with pytest.raises(Denied, match=words):
-            await desk.operator.import_schedules(fine + text)
-    assert await desk.operator.schedules() == ()

@@ -8,91 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 from redis.exceptions import ResponseError
-from tests.core.clocked import START, Bench
+from tests.core.clocked import Bench
+from tests.core.plant import SLOT, Plant
 from tests.core.yard import LEASE
 from tests.servers import Server
 
 from qdeck import queue as verbs
 from qdeck.errors import QueueFull
 from qdeck.keys import queue_keys
-from qdeck.record import Body, Record, Settle, encode_body
-from qdeck.schedule import Note, Step, Stored, Ticked, decode_stored, read_tick, store, tick
-
-SLOT = START + 60_000
-
-
-class Plant:
-    """One schedule in one queue: the next slot a minute from now, then one every minute."""
-
-    def __init__(self, client: Any, prefix: str) -> None:
-        self.client = client
-        self.keys = queue_keys(prefix, "q")
-        self.bench = Bench(client, self.keys)
-        self.run = self.bench.run
-        self.turns = 0
-        assert self.put(None, next_slot=SLOT) == 1
-
-    def put(self, revision: int | None, spec: str = "{}", **terms: Any) -> int:
-        """Store the schedule."""
-        answer: int = self.run(store(self.keys, "nightly", revision, spec, **terms))
-        return answer
-
-    def body(self, **terms: Any) -> bytes:
-        """Return the body of a job."""
-        return encode_body(Body("mail", "{}", **terms))
-
-    def tick(
-        self,
-        *slots: int,
-        due: int | None = SLOT,
-        revision: int = 1,
-        body: bytes | None = None,
-        missed: tuple[int, int] = (0, 0),
-        **terms: Any,
-    ) -> Ticked:
-        """Fire slots; the one after them is a minute later."""
-        after = max((*slots, due or 0)) + 60_000
-        jobs = [(slot, f"job-{slot}", body or self.body()) for slot in slots]
-        step = Step(slots, after, *missed)
-        return read_tick(self.run(tick(self.keys, "nightly", revision, due, step, jobs, **terms)))
-
-    def pass_to(self, moment: int) -> None:
-        """Let time pass up to a moment."""
-        self.bench.advance(moment - self.bench.now)
-
-    @property
-    def stored(self) -> Stored:
-        """The schedule as it stands."""
-        found = decode_stored(self.client.hget(self.keys.cron, "nightly"))
-        assert found is not None
-        return found
-
-    def ids(self, name: str) -> list[str]:
-        """Return the jobs of a set."""
-        return [raw.decode() for raw in self.client.zrange(self.keys.tag + name, 0, -1)]
-
-    def meta(self, name: str) -> str | None:
-        """Return a field of the queue."""
-        raw = self.client.hget(self.keys.meta, name)
-        return None if raw is None else raw.decode()
-
-    def totals(self) -> dict[str, int]:
-        """Return the lifetime totals that concern schedules."""
-        found = self.client.hgetall(self.keys.totals)
-        return {k.decode(): int(v) for k, v in found.items() if k.startswith(b"cron:")}
-
-    def marker(self) -> float | None:
-        """Return the score of the wake marker."""
-        score: float | None = self.client.zscore(self.keys.wake, "1")
-        return score
-
-    def settle(self, kind: str = "c") -> None:
-        """Claim and settle everything."""
-        self.turns += 2
-        claim = verbs.work(self.keys, "ann", self.turns, 50, LEASE, [])
-        jobs = verbs.read_turn(self.run(claim)).claimed
-        done = [Settle(job.id, job.fence, kind, "mail", 1.0, "1", 0, "") for job in jobs]
-        self.run(verbs.work(self.keys, "ann", self.turns + 1, 0, LEASE, done))
+from qdeck.record import Record, Settle
+from qdeck.schedule import Note, Step, Ticked, store, tick
 
 
 @pytest.fixture(scope="module")
@@ -186,24 +111,6 @@ def test_many_slots_fire_in_one_step_in_their_order(plant: Plant) -> None:
     slots = [SLOT, SLOT + 60_000, SLOT + 120_000]
     assert plant.tick(*slots).slots == ("p", "p", "p")
     assert plant.ids("ready") == [f"job-{slot}" for slot in slots]
-
-
-def test_missed_slots_are_counted_and_stand_in_the_history(plant: Plant) -> None:
-    plant.pass_to(SLOT + 180_000)
-    plant.tick(SLOT + 120_000, missed=(2, SLOT + 60_000))
-    assert [(p.slot, p.word, p.count) for p in plant.stored.history] == [
-        (SLOT + 60_000, "missed", 2),
-        (SLOT + 120_000, "", 1),
-    ]
-    assert plant.totals() == {"cron:fired": 1, "cron:missed": 2}
-
-
-def test_slots_that_are_all_missed_move_the_next_slot_on(plant: Plant) -> None:
-    plant.pass_to(SLOT + 180_000)
-    answer = tick(plant.keys, "nightly", 1, SLOT, Step((), SLOT + 240_000, 3, SLOT + 180_000), ())
-    assert read_tick(plant.run(answer)).word == "fired"
-    assert (plant.stored.last, plant.stored.next) == (SLOT + 180_000, SLOT + 240_000)
-    assert plant.ids("ready") == []
 
 
 def test_a_slot_is_dropped_while_the_last_job_is_unfinished(plant: Plant) -> None:
@@ -307,29 +214,6 @@ def test_a_job_besides_the_plan_leaves_its_slots_alone(plant: Plant) -> None:
     ((_, entry), _) = plant.client.xrange(plant.keys.audit)
     assert entry[b"verb"] == b"trigger"
     assert plant.tick(SLOT).slots == ("p",)
-
-
-def test_history_keeps_the_last_20_slots_and_asks_what_became_of_them(plant: Plant) -> None:
-    for number in range(25):
-        slot = SLOT + 60_000 * number
-        plant.pass_to(slot)
-        plant.tick(slot, due=slot)
-        plant.settle("c" if number % 2 else "f")
-    history = plant.stored.history
-    assert len(history) == 20
-    assert [past.slot for past in history] == [SLOT + 60_000 * n for n in range(5, 25)]
-    assert {past.word for past in history[:-1]} == {"completed", "dead"}
-    assert history[-1].word == ""
-    assert plant.totals() == {"cron:fired": 25, "cron:completed": 12, "cron:dead": 12}
-
-
-def test_the_slot_of_a_job_that_was_deleted_is_gone(plant: Plant) -> None:
-    plant.pass_to(SLOT)
-    plant.tick(SLOT)
-    plant.run(verbs.move(plant.keys, "delete", "eve", [f"job-{SLOT}"]))
-    plant.pass_to(SLOT + 60_000)
-    plant.tick(SLOT + 60_000, due=SLOT + 60_000)
-    assert plant.stored.history[0].word == "gone"
 
 
 def test_an_edit_needs_the_revision_that_was_seen_and_keeps_what_happened(plant: Plant) -> None:

@@ -3,7 +3,7 @@
 -- KEYS: meta wake cron cron:due audit
 -- ARGV: tag, name, revision ("": there is none yet), "1" to count a new revision, spec ("": remove
 --       it), declared, enabled (1 or 0), until_ms (0: never), next_ms (0: none, "": as it is),
---       last_ms (of a new one, 0: none), actor, verb and outcome for the record (verb "": none)
+--       what happened to a new one elsewhere (msgpack [last_ms, history]; "": nothing), actor, verb and outcome for the record (verb "": none)
 --       and the id of the entry that this takes back ("": none)
 --       A schedule is what tick.lua says.
 -- Returns: the revision, 0 where it was removed; -1 where another one stands, or -2 where the slot
@@ -28,7 +28,11 @@ fine = packed and fine and type(row) == 'table' and type(row[6]) == 'string'
   and type(row[11]) == 'table'
 for i = 1, 5 do fine = fine and type(row[i]) == 'number' end
 -- One that cannot be read has revision 0: it can be removed, and replaced.
-if not fine then row = { 0, 1, 0, 0, tonumber(ARGV[10]), '', '', '', 0, '', {} } end
+if not fine then
+  local known, past = pcall(cmsgpack.unpack, ARGV[10])
+  if not known or type(past) ~= 'table' or type(past[2]) ~= 'table' then past = { 0, {} } end
+  row = { 0, 1, 0, 0, tonumber(past[1]) or 0, '', '', '', 0, '', past[2] }
+end
 if (packed and string.format('%.0f', row[1]) or '') ~= revision then return -1 end
 next_ms = next_ms or row[2] == 1 and row[4] or 0
 -- A slot that was handled never comes again.

@@ -38,7 +38,7 @@ local function bounded(value, default)
   return number and number > -1e15 and number < 1e15 and number or default
 end
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'held', 'cron_at')
+  'paused_tasks', 'held', 'cron_at', 'cron_late')
 local paused_tasks = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused_tasks[task] = true end
 
@@ -193,9 +193,28 @@ if not besides then
   row[4], row[5] = next_ms, math.max(last, missed > 0 and missed_last or 0)
   if row[2] == 0 then row[2], row[3] = 1, 0 end
 end
+-- The schedules that were a minute late last time, the latest last, for who looks at everything.
+local late, own = {}, ''
+for line in string.gmatch(meta[9] or '', '[^\n]+') do
+  if string.match(line, '^%d+ %d+ %a+ (.*)$') ~= name then late[#late + 1] = line end
+end
+if missed > 0 and now - missed_last >= 60000 then
+  own = string.format('%.0f %.0f missed %s', missed_last, now - missed_last, name)
+end
+for i = 1, #handled do
+  local behind = now - handled[i][1]
+  if behind >= 60000 then
+    own = string.format('%.0f %.0f late %s', handled[i][1], behind, name)
+  end
+end
+if own ~= '' then late[#late + 1] = own end
+late = table.concat(late, '\n', math.max(#late - 4, 1))
 row[6], row[11] = last_job, history
 call('HSET', cron, name, cmsgpack.pack(row))
-if not besides then plan(next_ms) end
+if not besides then
+  plan(next_ms)
+  if late ~= (meta[9] or '') then call('HSET', meta_key, 'cron_late', late) end
+end
 for field, by in pairs(totals) do call('HINCRBY', totals_key, field, by) end
 if ARGV[12] ~= '' then
   call('XADD', KEYS[14], 'MAXLEN', '~', 10000, '*', 'actor', ARGV[11], 'verb', ARGV[12], 'target',
