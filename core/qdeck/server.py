@@ -4,6 +4,7 @@ A client holds a shared lock on `use.lock` from before its first connect. Starti
 `start.lock` after a failed PING. Who leaves tries `use.lock` exclusively without waiting, and who
 gets it shuts the server down and waits for its exit. The server process itself holds `server.lock`
 through an inherited descriptor, so that "does it run" needs no pid: a killed one frees the lock.
+One that was started by name (`kept` holds its process id) stays until it is stopped by name.
 Limit: if every client dies of SIGKILL the server stays, idle, until the next one comes and leaves.
 """
 
@@ -100,10 +101,15 @@ class SharedServer:
             use, self._use = self._use, None
             if not use.closed:
                 try:
-                    if use.take():
+                    if use.take() and not self._kept():
                         self._shut_down()
                 finally:
                     use.close()
+
+    def keep(self) -> None:
+        """Keeps the server that runs now, also when nobody uses it, until `stop`."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / "kept").write_bytes((self.folder / "server.pid").read_bytes())
 
     def leave_running(self) -> None:
         """Leaves without ending the server, whoever else uses it."""
@@ -112,6 +118,12 @@ class SharedServer:
             if self._use is not None:
                 self._use.close()
                 self._use = None
+
+    def _kept(self) -> bool:
+        # A server that came after the kept one has another process id.
+        with contextlib.suppress(OSError):
+            return (self.folder / "kept").read_bytes() == (self.folder / "server.pid").read_bytes()
+        return False
 
     def stop(self) -> bool:
         """Ends the server if no process uses it; returns False if one does."""
@@ -248,6 +260,7 @@ class SharedServer:
                 raise self._trouble(f"did not end in {_PATIENCE:.0f} s")
         with contextlib.suppress(OSError):
             Path(self.path).unlink(missing_ok=True)
+            (self.folder / "kept").unlink(missing_ok=True)
 
     def _kill(self) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -295,9 +308,10 @@ def server_status(folder: Path) -> ServerStatus:
 
 
 def start_server(folder: Path, binary: Path | None = None) -> ServerStatus:
-    """Starts the server of the folder and leaves it running; the next last user ends it."""
+    """Starts the server of the folder and keeps it running until `stop_server`."""
     server = SharedServer.at(folder, binary)
     server.revive(server)
+    server.keep()
     server.leave_running()
     return server_status(folder)
 

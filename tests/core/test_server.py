@@ -322,6 +322,29 @@ def test_a_big_log_is_put_aside_at_the_next_start(folder: Path) -> None:
     assert (folder / "server.log").stat().st_size < 1 << 20
 
 
+def test_a_server_started_by_name_stays_until_it_is_stopped_by_name(folder: Path) -> None:
+    pid = start_server(folder).pid
+    server = SharedServer.at(folder)
+    for _ in range(2):
+        server.acquire("a")
+        server.release("a")
+    assert server_status(folder).pid == pid
+    assert stop_server(folder)
+    server.acquire("a")
+    server.release("a")
+    assert not server_status(folder).running, "what starts by itself ends by itself"
+
+
+def test_what_comes_after_a_kept_server_that_was_killed_is_not_kept(folder: Path) -> None:
+    found = start_server(folder)
+    assert found.pid is not None
+    os.kill(found.pid, signal.SIGKILL)
+    server = SharedServer.at(folder)
+    server.revive("a")
+    server.release("a")
+    assert not server_status(folder).running
+
+
 def test_start_status_and_stop_from_outside(folder: Path) -> None:
     assert not server_status(folder).running
     found = start_server(folder)

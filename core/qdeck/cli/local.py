@@ -38,7 +38,7 @@ def server() -> None:
 @server.command()
 @local_options
 def start(dry_run: bool, yes: bool) -> None:
-    """Start the embedded server and leave it running."""
+    """Start the embedded server and keep it running until `qdeck server stop`."""
     from qdeck.server import server_status, start_server
 
     folder, binary = _place()
