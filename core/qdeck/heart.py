@@ -1,8 +1,9 @@
 """The worker's second thread: keeps leases alive whatever the event loop does.
 
 It has connections of its own. A third of a lease apart it renews leases and says that the worker
-lives; in between it waits for commands, so that a cancel arrives at once. It watches the loop: one
-that is blocked keeps its leases, is reported as stuck, and its overdue runs are settled from here.
+lives (half as often while there is nothing to renew); in between it waits for commands, so that a
+cancel arrives at once. It watches the loop: one that is blocked keeps its leases, is reported as
+stuck, and its overdue runs are settled from here.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _log = logging.getLogger("qdeck.worker")
 _ERRORS = (RedisError, OSError, EOFError, QdeckError)
 #: Seconds past its timeout after which a blocked loop's run is settled by this thread.
 OVERDUE = 5.0
+#: Seconds after which it is said again which queues there are.
+ANNOUNCE = 60.0
 
 
 class Heart:
@@ -47,6 +50,8 @@ class Heart:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name="qdeck-heart", daemon=True)
         self._pulse = time.monotonic()
+        self._beaten = 0.0
+        self._announced = 0.0
         self._loop_thread = 0
         self._warned = False
 
@@ -79,7 +84,8 @@ class Heart:
                 self._worker.post(self._answer)
                 self._look_at_loop()
                 if now >= next_beat:
-                    self.beat()
+                    if self._worker.held() or now - self._beaten > 1.9 * self._interval:
+                        self.beat()
                     next_beat = now + self._interval
                 if self.stuck_for:
                     self._settle_overdue()
@@ -103,6 +109,7 @@ class Heart:
                     )
                 _close(lane)
                 lane, next_beat = None, 0.0
+                self._beaten = self._announced = 0.0
                 self._stop.wait(min(self._interval, 1.0))
         _close(lane)
 
@@ -126,8 +133,13 @@ class Heart:
                         worker.post(run.stop, LOST)
                     elif answer == b"x" and not run.cancelled:
                         worker.post(worker.cancel_run, run.id)
-        fields = worker.describe("stuck" if self.stuck_for else None)
+        now = time.monotonic()
+        announce = now - self._announced > ANNOUNCE
+        fields = worker.describe("stuck" if self.stuck_for else None, queues=announce)
         run_sync(lane, verbs.register(deck.shared, worker.id, True, fields))
+        self._beaten = now
+        if announce:
+            self._announced = now
 
     def _obey(self, line: str) -> None:
         word, _, rest = line.partition(" ")

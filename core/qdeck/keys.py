@@ -61,6 +61,7 @@ SUFFIXES: Final = {
     "key": "key:",
     "wait": "wait:",
     "keyed": "keyed:",
+    "turn": "turn:",
 }
 
 
@@ -150,6 +151,10 @@ class QueueKeys:
     def keyed(self, task: str) -> str:
         """Return the keys that jobs of a task are held for (zset)."""
         return f"{self.tag}keyed:{task}"
+
+    def turn(self, work: str) -> str:
+        """Return whose turn it is to do work that one worker in a while is enough for (string)."""
+        return f"{self.tag}turn:{work}"
 
     def group(self, fingerprint: str) -> str:
         """Return the dead ids of an error group (zset)."""

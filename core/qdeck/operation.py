@@ -43,7 +43,7 @@ _log = logging.getLogger("qdeck.worker")
 _KEPT: Final = 100
 _PAGE: Final = 100
 #: Seconds between looks at a queue where no operation runs.
-_IDLE: Final = 12.0
+_IDLE: Final = 15.0
 _FIELDS: Final = (
     "state", "verb", "actor", "states", "starter", "changes", "resume", "canary", "task", "ender",
     "arg",

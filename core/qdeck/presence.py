@@ -27,8 +27,11 @@ _log = logging.getLogger("qdeck.worker")
 LOOK_EVERY = 0.5
 
 
-def describe(worker: Worker, state: str) -> list[Any]:
-    """Return what is published about this worker, as field and value in turn; thread-safe."""
+def describe(worker: Worker, state: str, *, queues: bool = True) -> list[Any]:
+    """Return what is published about this worker, as field and value in turn; thread-safe.
+
+    With `queues` its queues are added to those that there are, which once a minute is enough for.
+    """
     runs = worker.held()
     fields: dict[str, Any] = {
         "host": socket.gethostname(),
@@ -45,7 +48,7 @@ def describe(worker: Worker, state: str) -> list[Any]:
         "done": worker.done,
     }
     flat: list[Any] = [part for pair in fields.items() for part in pair]
-    for name in worker.queues:
+    for name in worker.queues if queues else ():
         flat += ("queue", name)
     return flat
 

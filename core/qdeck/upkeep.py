@@ -26,10 +26,10 @@ __all__ = ["Upkeep"]
 
 _log = logging.getLogger("qdeck.worker")
 #: Seconds between looks at a queue that had nothing to do.
-PAUSE: Final = 20.0
+PAUSE: Final = 30.0
 #: Trimming is due at every so many looks, what only heals or sums up at every so many.
 TRIM_EVERY: Final = 2
-HEAL_EVERY: Final = 6
+HEAL_EVERY: Final = 4
 
 
 class Upkeep:
@@ -48,7 +48,10 @@ class Upkeep:
             while True:
                 await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
                 looks += 1
-                await self.once(trim=looks % TRIM_EVERY == 1, heal=looks % HEAL_EVERY == 1)
+                for queue in self._queues:
+                    trim = looks % TRIM_EVERY == 1 and await self._turn(queue, "trim", TRIM_EVERY)
+                    heal = looks % HEAL_EVERY == 1 and await self._turn(queue, "heal", HEAL_EVERY)
+                    await self._try(queue, trim=trim, heal=heal)
         finally:
             bulk.cancel()
             await asyncio.wait([bulk])
@@ -56,10 +59,23 @@ class Upkeep:
     async def once(self, *, trim: bool = True, heal: bool = True) -> None:
         """Look after each queue once; a worker too short-lived for `run` does so at its end."""
         for queue in self._queues:
-            try:
-                await self.look(queue, trim=trim, heal=heal)
-            except QdeckError as error:
-                _log.warning("upkeep of queue %s: %s", queue, error)
+            await self._try(queue, trim=trim, heal=heal)
+
+    async def _turn(self, queue: str, work: str, looks: int) -> bool:
+        """Whether no other worker of a queue does some work; whoever asks first does it."""
+        key, seconds = self._deck.keys(queue).turn(work), int(PAUSE * looks * 0.75)
+        try:
+            return bool(await self._deck.call("SET", key, 1, "NX", "EX", seconds))
+        except QdeckError as error:
+            # Memory that is full refuses this, and is what trimming is for.
+            _log.debug("upkeep of queue %s: %s", queue, error)
+            return True
+
+    async def _try(self, queue: str, *, trim: bool, heal: bool) -> None:
+        try:
+            await self.look(queue, trim=trim, heal=heal)
+        except QdeckError as error:
+            _log.warning("upkeep of queue %s: %s", queue, error)
 
     async def look(self, queue: str, *, trim: bool, heal: bool) -> None:
         """Do what there is to do for one queue now."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
 from qdeck.connection import Backoff
-from qdeck.lane import Lane
+from qdeck.lane import Command, Lane
 
 if TYPE_CHECKING:
     from qdeck.deck import Deck
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["MarkerWait"]
 
 _log = logging.getLogger("qdeck.worker")
+#: Looks at empty queues of which one compares what is planned as well.
+PLANS_EVERY: Final = 4
 
 
 class MarkerWait:
@@ -61,6 +63,8 @@ class _Group:
         self._lane: Lane | None = None
         self._task: asyncio.Task[None] | None = None
         self._backoff = Backoff()
+        self._looks = 0
+        self._plans: dict[str, Any] = {}
 
     def listen(self, left: float | None) -> None:
         if self._task is None or self._task.done():
@@ -73,6 +77,9 @@ class _Group:
             if self._lane is None:
                 self._lane = self._deck.connector.new_lane(most)
             found = await self._lane.call("BZPOPMIN", *self._by_key, block)
+            if found is None and (left is None or block < left):
+                # A lost wake-up costs this much latency, and no job.
+                await self._look()
         except Exception as error:
             # Whatever it is: a worker that nobody kicks would never look again.
             surprise = not isinstance(error, (RedisError, OSError, EOFError))
@@ -86,11 +93,22 @@ class _Group:
         if found is not None:
             line = self._by_key[found[0]]
             line.popped = line.hot = True
-        elif left is None or block < left:
-            # A lost wake-up costs this much latency, and no job.
-            for line in self._lines:
-                line.hot = True
         self._kick.set()
+
+    async def _look(self) -> None:
+        """Have queues claimed from that hold anything; what is planned is compared more rarely."""
+        lines, names = self._lines, [line.keys for line in self._lines]
+        sets = [key for of in names for key in (of.ready, of.scheduled, of.retrying, of.lease)]
+        commands: list[Command] = [("EXISTS", *sets)]
+        self._looks += 1
+        if self._looks % PLANS_EVERY == 0:
+            commands += [("HMGET", of.meta, "cron_at", "unpark") for of in names]
+        found, *plans = await self._deck.connector.lane().call_many(commands)
+        for line, plan in zip(lines, plans, strict=False):
+            line.hot = line.hot or plan != self._plans.get(line.name)
+            self._plans[line.name] = plan
+        for line in lines if found != 0 else ():
+            line.hot = True
 
     async def _drop(self) -> None:
         lane, self._lane = self._lane, None

@@ -143,9 +143,9 @@ class Worker:
         assert self._runs is not None
         return self._runs
 
-    def describe(self, state: str | None = None) -> list[Any]:
+    def describe(self, state: str | None = None, *, queues: bool = True) -> list[Any]:
         """Return what is published about this worker, as field and value in turn; thread-safe."""
-        return describe(self, state or self.state)
+        return describe(self, state or self.state, queues=queues)
 
     # Commands, on the loop
 

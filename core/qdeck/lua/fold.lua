@@ -14,11 +14,11 @@ local this = math.floor(call('TIME')[1] / 3600)
 local oldest = this - 961
 local hour = tonumber(call('HGET', life, 'folded') or oldest) or oldest
 if hour < oldest or hour >= this then hour = oldest end
-local fields = {}
-for _ = 1, most do
-  if hour + 1 >= this then break end
+local fields, names = {}, {}
+for i = 1, math.min(most, this - 1 - hour) do names[i] = tag .. 'h:' .. hour + i end
+if #names > 0 and call('EXISTS', unpack(names)) == 0 then hour, names = hour + #names, {} end
+for _, key in ipairs(names) do
   hour = hour + 1
-  local key = tag .. 'h:' .. hour
   if call('TYPE', key).ok == 'hash' then
     fields = call('HGETALL', key)
     break
