@@ -51,7 +51,7 @@ CONSOLE_ORDER = in_order("""
     __main__ launch tour app commands acts prompt keyboard typeahead framing shell look verbs
     screens
     dispatch screens.base widgets desk actions poller scout
-    delta lifetime colourless driver packets terminal editor
+    delta frames lifetime colourless driver packets terminal editor
     supervisor inprocess childworker output options choices profiles local
     turns clipboard palette themes spread format __init__
 """)

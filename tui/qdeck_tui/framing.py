@@ -76,7 +76,8 @@ class Framing(Shell):
         """Draw the footer soon, once, since what the keys mean may have changed."""
         if not self._footer_due:
             self._footer_due = True
-            self.call_later(self._draw_footer)
+            # The row under a key is painted first: what follows is seldom another footer.
+            self.call_after_refresh(self._draw_footer)
 
     def _draw_footer(self) -> None:
         self._footer_due = False

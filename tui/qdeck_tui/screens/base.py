@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
-from textual.screen import Screen
 from textual.widget import Widget
 
 from qdeck.admin import Failure, Target
 from qdeck_tui.actions import Subject
 from qdeck_tui.desk import Console
+from qdeck_tui.frames import PromptScreen
 from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs, TooSmall
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.overlay import Overlay
@@ -19,14 +19,18 @@ from qdeck_tui.widgets.pane import Pane, TextPane
 from qdeck_tui.widgets.table import Table
 
 if TYPE_CHECKING:
+    from textual.timer import Timer
+
     from qdeck_tui.poller import LogRead, Read
 
 __all__ = ["View", "take"]
 
 Parts = Mapping[str, object]
+# Seconds without a further move, after which it is read what belongs to the row under the cursor.
+REST = 0.1
 
 
-class View(Screen[None]):
+class View(PromptScreen):
     """A screen with a header, tabs, panes, a status line and a footer. Keys come from the app, not
     from focus.
     """
@@ -50,6 +54,7 @@ class View(Screen[None]):
         self.panes: list[Pane] = []
         self.at = 0
         self.zoomed = False
+        self._rest: Timer | None = None
 
     @property
     def desk(self) -> Console:
@@ -165,6 +170,7 @@ class View(Screen[None]):
             self.at = places[0]
         for place, pane in enumerate(self.panes):
             pane.active = place == self.at
+        self.arranged()
 
     def on_resize(self) -> None:
         """Arrange the panes for the new size."""
@@ -216,6 +222,12 @@ class View(Screen[None]):
 
     def moved(self) -> None:
         """Know that a cursor moved or marks changed."""
+
+    def poll_at_rest(self) -> None:
+        """Read again once the cursor stays where it is."""
+        if self._rest is not None:
+            self._rest.stop()
+        self._rest = self.set_timer(REST, self.desk.poll)
 
 
 def take(pane: Pane, value: object) -> bool:

@@ -54,7 +54,8 @@ class ListView(View):
             if table.active:
                 words.append(f"sort: {table.order_name}" if table.whole else table.order_name)
             table.note = "  ".join(words)
-            table.redraw()
+            if table.retitled:
+                table.redraw()
 
     def moved(self) -> None:
         """Let the titles follow."""

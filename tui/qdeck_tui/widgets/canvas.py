@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rich.segment import Segment
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -58,6 +58,41 @@ def overlay_style(line: Line, cells: int, style: str) -> Line:
     return tuple((text, f"{words} {style}") for text, words in padded)
 
 
+class _Strips:
+    """The finished lines of a canvas, in place of what Textual keeps of a widget: that looks at
+    borders, padding and filters of every line on the screen each time that one of them changed.
+    """
+
+    def __init__(self) -> None:
+        self._strips: dict[int, Strip] = {}
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        self._strips.clear()
+
+    def set_dirty(self, *regions: Region) -> None:
+        """Forget the lines of some regions."""
+        for region in regions:
+            for y in region.line_range:
+                self._strips.pop(y, None)
+
+    def render_widget(self, widget: Widget, crop: Region) -> list[Strip]:
+        """Return a part of the lines of a canvas."""
+        missing = [y for y in crop.line_range if y not in self._strips]
+        if missing:
+            background = widget.background_colors[1]
+            filters = widget.get_line_filters()
+            for y in missing:
+                strip = widget.render_line(y)
+                for each in filters:
+                    strip = strip.apply_filter(each, background)
+                self._strips[y] = strip
+        strips = [self._strips[y] for y in crop.line_range]
+        if crop.column_span != (0, widget.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
+
 class Canvas(Widget):
     """Draws `draw(width, height)`, and repaints the lines that differ from those on the screen.
 
@@ -70,9 +105,15 @@ class Canvas(Widget):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
+        self._styles_cache = cast("Any", _Strips())
         self._shown: list[Line] = []
         self._shown_width = -1
         self.painted = 0
+
+    @property
+    def size(self) -> Size:
+        """All of it, since a canvas has neither border nor padding."""
+        return self._size
 
     @property
     def look(self) -> Look:

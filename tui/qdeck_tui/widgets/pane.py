@@ -47,9 +47,16 @@ class Pane(Canvas):
         self.trouble: str | None = None
         self.active = False
         self.empty: tuple[str, ...] = ()
+        self._told = ("", "")
+
+    @property
+    def retitled(self) -> bool:
+        """Whether the title says something else than what is drawn."""
+        return self._told != (self.title, self.note)
 
     def draw(self, width: int, height: int) -> Sequence[Line]:
         """Return the title and the body."""
+        self._told = (self.title, self.note)
         if not self.titled:
             return self.body(width, height)
         if self.trouble is None:
