@@ -8,7 +8,7 @@ from __future__ import annotations
 from qdeck.admin import Denied
 from qdeck.crew import whoami
 from qdeck.deck import Deck
-from qdeck.errors import SettingsError
+from qdeck.errors import ReadOnly, SettingsError
 from qdeck.journal import Journal
 from qdeck.keys import QueueKeys
 from qdeck.overview import Overview
@@ -17,7 +17,11 @@ from qdeck.reader import Reader, count, text
 from qdeck.rights import READ_ONLY
 from qdeck.status import Status
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "ReadOnlyDoor"]
+
+
+class ReadOnlyDoor(Denied, ReadOnly):
+    """A write was refused since the door was opened for looking only."""
 
 
 class Desk:
@@ -50,7 +54,7 @@ class Desk:
 
     def _write(self, what: str) -> None:
         if self._read_only:
-            raise Denied(f"{what} refused: {READ_ONLY}")
+            raise ReadOnlyDoor(f"{what} refused: {READ_ONLY}")
 
     def _keys(self, queue: str) -> QueueKeys:
         try:

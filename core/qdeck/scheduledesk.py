@@ -18,7 +18,6 @@ from qdeck.admin import (
     SCHEDULE_ACTIONS,
     Ahead,
     Backfill,
-    Conflict,
     Denied,
     Imported,
     Outcome,
@@ -47,7 +46,7 @@ from qdeck.schedule import (
     tick,
 )
 from qdeck.scheduletoml import read_plans, write_plans
-from qdeck.scheduleverbs import ScheduleVerbs, fit_to_fire, moment, named, plan_of
+from qdeck.scheduleverbs import Outrun, ScheduleVerbs, fit_to_fire, moment, named, plan_of
 from qdeck.slotruns import read_runs
 from qdeck.timetable import Entry, required
 
@@ -221,7 +220,7 @@ class ScheduleDesk(ScheduleVerbs):
         terms: dict[str, Any] = {"declared": declared, "past": past}
         new = await self.reader.run(store(there, name, seen, spec, enabled=False, **terms))
         if new < 0:
-            raise Conflict(f"somebody else moves schedule {name} too; it is disabled")
+            raise Outrun(f"somebody else moves schedule {name} too; it is disabled")
         replies = await self.reader.read(
             [("SADD", shared.queues, queue), ("HSET", shared.schedules, name, queue)]
         )
@@ -239,7 +238,7 @@ class ScheduleDesk(ScheduleVerbs):
             note=Note(self._actor, "move schedule", f"from {entry.queue} to {queue}"),
         )
         if await self.reader.run(command) < 0:
-            raise Conflict(f"somebody else changed schedule {name} meanwhile; it is disabled")
+            raise Outrun(f"somebody else changed schedule {name} meanwhile; it is disabled")
         return Outcome(f"moved {name} from queue {entry.queue} to {queue}", 1)
 
     async def _past(self, entry: Entry) -> list[Past]:
@@ -325,4 +324,4 @@ class ScheduleDesk(ScheduleVerbs):
             if told.word == "fired":
                 return list(told.slots)
             entry = required(await self._timetable.entry(entry.name), entry.name)
-        raise Conflict(f"schedule {entry.name} keeps changing; nothing was enqueued")
+        raise Outrun(f"schedule {entry.name} keeps changing; nothing was enqueued")

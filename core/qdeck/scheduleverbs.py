@@ -20,7 +20,7 @@ from qdeck.admin import (
     ScheduleSpec,
 )
 from qdeck.desk import Desk
-from qdeck.errors import QdeckError
+from qdeck.errors import QdeckError, RevisionConflict
 from qdeck.ledger import Entry as Act
 from qdeck.options import check_name
 from qdeck.patching import fit
@@ -36,7 +36,11 @@ from qdeck.schedule import (
 )
 from qdeck.timetable import Entry, Timetable, required
 
-__all__ = ["ScheduleVerbs", "fit_to_fire", "moment", "named", "plan_of"]
+__all__ = ["Outrun", "ScheduleVerbs", "fit_to_fire", "moment", "named", "plan_of"]
+
+
+class Outrun(Conflict, RevisionConflict):
+    """Somebody else's change of the schedule came first."""
 
 
 class ScheduleVerbs(Desk):
@@ -60,7 +64,7 @@ class ScheduleVerbs(Desk):
         known = await self._check_plan(plan)
         taken = await self._timetable.entry(name)
         if taken is not None:
-            raise Conflict(
+            raise Outrun(
                 f"there is a schedule {name!r} in queue {taken.queue} already; nothing was changed",
                 (await self._timetable.rows([taken]))[0],
             )
@@ -97,7 +101,7 @@ class ScheduleVerbs(Desk):
             now = await self._timetable.within(name, keys.queue)
             mine = now is not None and now.stored.editor == self._actor
             if now is None or not mine or now.stored.spec != plan.text():
-                raise Conflict(f"somebody else added schedule {name!r} first; nothing was changed")
+                raise Outrun(f"somebody else added schedule {name!r} first; nothing was changed")
         return Outcome(f"added {said}", 1)
 
     async def edit_schedule(
@@ -235,7 +239,7 @@ class ScheduleVerbs(Desk):
     async def _same_revision(self, entry: Entry, revision: int) -> None:
         if entry.stored.revision != revision:
             row = (await self._timetable.rows([entry]))[0]
-            raise Conflict(
+            raise Outrun(
                 f"schedule {entry.name} has revision {row.revision}, not {revision}: "
                 f"{row.edited_by or 'somebody'} changed it; nothing was changed",
                 row,
@@ -285,9 +289,7 @@ class ScheduleVerbs(Desk):
             now = required(now, entry.name)
             row = (await self._timetable.rows([now]))[0]
             who = row.edited_by or "somebody else"
-            raise Conflict(
-                f"{who} changed schedule {entry.name} meanwhile; nothing was changed", row
-            )
+            raise Outrun(f"{who} changed schedule {entry.name} meanwhile; nothing was changed", row)
 
     async def _placed(self, spec: ScheduleSpec) -> ScheduleSpec:
         """Return a schedule with its queue: as its task's code or workers say where it has none."""

@@ -10,6 +10,7 @@ from tests.core.desk import Desk
 from tests.servers import Cluster, Server
 
 from qdeck.admin import Denied, Draft, JobRef, Selection, Window
+from qdeck.errors import ReadOnly
 from qdeck.operation import advance_all
 from qdeck.operator import Operator
 
@@ -287,6 +288,7 @@ async def test_a_read_only_door_refuses_every_write(valkey: Server, prefix: str,
     async with Desk(valkey.url, prefix) as desk:
         await desk.put(1)
         door = desk.deck.admin(read_only=True)
-        with pytest.raises(Denied, match="read-only"):
+        with pytest.raises(Denied, match="read-only") as caught:
             await WRITES[verb](door)
+        assert isinstance(caught.value, ReadOnly)
         await door.close()

@@ -14,6 +14,7 @@ from tests.core.desk import Desk
 from tests.servers import Server
 
 from qdeck.admin import Conflict, Denied, ScheduleRow, ScheduleSpec
+from qdeck.errors import RevisionConflict
 from qdeck.schedule import Past, decode_stored
 
 HOURLY = ScheduleSpec("report", "0 * * * *", "mail", queue="q", payload={"to": "a"})
@@ -122,6 +123,7 @@ async def test_two_operators_never_overwrite_each_other(desk: Desk) -> None:
     with pytest.raises(Conflict, match="bob@there") as caught:
         await desk.operator.edit_schedule(replace(seen.spec, expression="9 * * * *"), 1)
     assert caught.value.row is not None
+    assert isinstance(caught.value, RevisionConflict)
     assert caught.value.row.expression == "5 * * * *"
     assert caught.value.row.revision == 2
     assert await row(desk) == caught.value.row
