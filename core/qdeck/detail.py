@@ -173,8 +173,9 @@ class Follower:
         keys = queue_keys(self._reader.deck.settings.prefix, ref.queue)
         log, limit = keys.log(ref.id), max(1, min(limit, 5000))
         begin = f"({after}" if after else "-"
-        state, size, entries, exists, completed = await self._reader.read(
+        about, state, size, entries, exists, completed = await self._reader.atomic(
             [
+                ("XINFO", "STREAM", log),
                 ("HGET", keys.run(ref.id), "state"),
                 ("XLEN", log),
                 ("XRANGE", log, begin, "+", "COUNT", limit),
@@ -191,6 +192,7 @@ class Follower:
             lines[-1].cursor if lines else after,
             ended and len(lines) < limit,
             count(size),
+            _trimmed(about, count(size)),
         )
 
     async def _wait(self, ref: JobRef, after: str) -> None:
@@ -214,6 +216,15 @@ class Follower:
             raise in_words(self._reader.deck, error) from error
         finally:
             self._waiting = False
+
+
+def _trimmed(about: Any, size: int | None) -> int | None:
+    """Return how many lines of a log are gone; None where there is none, or Redis is below 7."""
+    flat = [part for pair in about.items() for part in pair] if isinstance(about, dict) else about
+    words = items(flat)
+    facts = dict(zip(words[::2], words[1::2], strict=False))
+    added = count(facts.get(b"entries-added"))
+    return None if added is None or size is None else added - size
 
 
 def _line(entry: Any) -> LogLine:

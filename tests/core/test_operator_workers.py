@@ -15,7 +15,7 @@ from tests.servers import Server
 
 import qdeck
 from qdeck import queue as verbs
-from qdeck.admin import Denied, JobRef, Verdict, Window
+from qdeck.admin import Denied, JobRef, LogTrail, Verdict, Window
 from qdeck.crew import whoami
 from qdeck.record import Settle
 
@@ -155,6 +155,30 @@ async def test_following_wakes_with_the_first_new_line(valkey: Server, prefix: s
             desk.operator.log(ref, chunk.cursor, follow=True),
         )
         assert [each.lines for each in both] == [(), ()]
+
+
+async def test_what_of_a_log_was_trimmed_is_counted(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        await desk.put(1)
+        (run,) = await desk.claim(1)
+        ref = JobRef(run.id, "q")
+        assert (await desk.operator.log(ref)).trimmed is None
+        trail, cursor, unread = LogTrail(), "", []
+        for part in range(5):
+            await write(desk, run.id, *(f"{part} {n}" for n in range(400)))
+            chunk = await desk.operator.log(ref, cursor, limit=100)
+            cursor = chunk.cursor
+            unread.append(trail.missed(chunk))
+        # 2,000 lines are kept, of which 500 are read; then 2,400 and 1,000 more come.
+        assert (chunk.total, chunk.trimmed, unread) == (2000, 0, [0] * 5)
+        for lines, gone in ((2400, 1900), (1000, 900)):
+            for first in range(0, lines, 200):
+                await write(desk, run.id, *(f"more {first + n}" for n in range(200)))
+            chunk = await desk.operator.log(ref, cursor, limit=100)
+            cursor = chunk.cursor
+            assert (chunk.total, trail.missed(chunk)) == (2000, gone)
+        assert chunk.trimmed == 3400
+        assert chunk.lines[0].text == "more 1400"
 
 
 async def test_the_log_of_a_finished_job_ends(valkey: Server, prefix: str) -> None:

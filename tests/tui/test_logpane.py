@@ -133,6 +133,18 @@ async def test_what_is_saved_is_all_that_the_window_has() -> None:
         ]
 
 
+async def test_what_the_server_trimmed_unread_is_said_in_the_window_and_in_the_file() -> None:
+    async with shown() as pane:
+        pane.add(lines(0, 3))
+        pane.add(lines(1_503, 2), 1_500)
+        said = "1,500 lines were trimmed by the server"
+        texts = ["line 0", "line 1", "line 2", said, "line 1503", "line 1504"]
+        assert [text for text in seen(pane) if text] == texts
+        saved = pane.words().splitlines()
+        assert [line.partition("#1 ")[2] for line in saved] == texts
+        assert "WARNING" in saved[3]
+
+
 async def test_a_search_looks_through_everything_kept() -> None:
     async with shown() as pane:
         pane.add(lines(0, 15_000))

@@ -12,7 +12,7 @@ from typing import cast
 
 from textual.message import Message
 
-from qdeck.admin import Admin, Failure, JobRef, LogChunk, Snapshot
+from qdeck.admin import Admin, Failure, JobRef, LogChunk, LogTrail, Snapshot
 from qdeck_tui.scout import EarlyDoor, Report
 
 __all__ = ["LogRead", "Poller", "Read", "Refreshed"]
@@ -22,6 +22,8 @@ PART_LIMIT = 12.0
 TAIL_PAUSE = 0.25
 # Lines of a log that are read at once: a key waits for no more than these.
 AT_ONCE = 200
+# The same over a line that takes seconds longer than this, where many readings would fall behind.
+FAR, FAR_AT_ONCE = 0.02, 1000
 # Seconds in which the first screen is painted, before imports take the time of this process.
 PAINTED = 0.1
 
@@ -37,12 +39,15 @@ class Refreshed(Message):
 
 
 class LogRead(Message):
-    """Lines of the log that is followed, or why there are none."""
+    """Lines of the log that is followed, or why there are none. `missed` came before these, but the
+    server trimmed them before they could be read.
+    """
 
-    def __init__(self, token: int, chunk: LogChunk | Failure) -> None:
+    def __init__(self, token: int, chunk: LogChunk | Failure, missed: int = 0) -> None:
         super().__init__()
         self.token = token
         self.chunk = chunk
+        self.missed = missed
 
 
 class Poller:
@@ -192,24 +197,25 @@ class Poller:
         self._tail = None if ref is None else asyncio.create_task(self._read_log(token, ref))
 
     async def _read_log(self, token: int, ref: JobRef) -> None:
-        cursor = ""
+        cursor, trail = "", LogTrail()
         while True:
             if self.admin is None or self.frozen:
                 await asyncio.sleep(TAIL_PAUSE)
                 continue
             try:
-                chunk = await self.admin.log(ref, cursor, follow=True, limit=AT_ONCE)
+                limit = FAR_AT_ONCE if (self.rtt or 0.0) > FAR else AT_ONCE
+                chunk = await self.admin.log(ref, cursor, follow=True, limit=limit)
             except Exception as error:
                 self._post(LogRead(token, Failure(_words(error))))
                 await asyncio.sleep(2.0)
                 continue
             cursor = chunk.cursor
-            self._post(LogRead(token, chunk))
+            self._post(LogRead(token, chunk, trail.missed(chunk)))
             if chunk.ended and not chunk.lines:
                 # A finished job may be retried and write again: look from time to time.
                 await asyncio.sleep(2.0)
             else:
-                await asyncio.sleep(0.005 if len(chunk.lines) >= AT_ONCE else TAIL_PAUSE)
+                await asyncio.sleep(0.005 if len(chunk.lines) >= limit else TAIL_PAUSE)
 
 
 async def _shut(admin: Admin) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "JobRow",
     "LogChunk",
     "LogLine",
+    "LogTrail",
     "Page",
     "Skipped",
     "StateName",
@@ -160,13 +161,34 @@ class LogLine:
 @dataclass(frozen=True, slots=True)
 class LogChunk:
     """Lines after a cursor. Hand `cursor` back to continue; `ended` says that no more will come;
-    `total` is stored.
+    `total` is stored, `trimmed` came before that and had to give way, None where nobody counts it.
     """
 
     lines: tuple[LogLine, ...]
     cursor: str
     ended: bool = False
     total: int | None = None
+    trimmed: int | None = None
+
+
+class LogTrail:
+    """How far one log has been read from its oldest line on, to know what was trimmed unread."""
+
+    def __init__(self) -> None:
+        self._read = 0
+
+    def missed(self, chunk: LogChunk) -> int:
+        """Take in the next chunk; return how many lines before it were trimmed unread."""
+        if not chunk.lines:
+            return 0
+        gone = 0
+        if chunk.trimmed is not None:
+            if chunk.trimmed + (chunk.total or 0) < self._read:
+                # The log was deleted and began again.
+                self._read = 0
+            gone = max(0, chunk.trimmed - self._read)
+        self._read += gone + len(chunk.lines)
+        return gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from qdeck.admin import LogLine
+from qdeck.admin import LogLine, LogTrail
 from qdeck.cli.door import Door, json_option, references, with_door
 from qdeck.cli.show import print_json, print_line
 
@@ -38,9 +38,11 @@ async def logs(
             for line in found:
                 click.echo(_text(line))
         return
-    cursor = ""
+    cursor, trail = "", LogTrail()
     while True:
         chunk = await door.admin.log(ref, after=cursor, follow=True)
+        if missed := trail.missed(chunk):
+            click.echo(f"{missed:,} lines were trimmed by the server", err=True)
         for line in chunk.lines:
             if as_json:
                 print_line(_object(line))

@@ -94,7 +94,7 @@ class JobView(View):
         chunk = read.chunk
         self.log_pane.trouble = None
         self.log_pane.total, self.log_pane.ended = chunk.total, chunk.ended
-        self.log_pane.add(chunk.lines)
+        self.log_pane.add(chunk.lines, read.missed)
 
     def summary(self) -> str:
         """Return task, queue and state."""

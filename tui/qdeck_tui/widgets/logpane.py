@@ -4,12 +4,13 @@ times a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from time import monotonic
 
 from qdeck.admin import LogLine
-from qdeck_tui.format import age, count, cut, wrap
+from qdeck_tui.format import age, count, cut, plural, wrap
 from qdeck_tui.widgets.canvas import Line, Span
 from qdeck_tui.widgets.pane import Pane
 
@@ -55,8 +56,15 @@ class LogPane(Pane):
 
     # What it is told
 
-    def add(self, lines: Iterable[LogLine]) -> None:
-        """Take more lines, drawn with the next paint; the oldest go once there are many."""
+    def add(self, lines: Sequence[LogLine], missed: int = 0) -> None:
+        """Take more lines, drawn with the next paint; the oldest go once there are many.
+
+        Where the server trimmed some before they could be read, a line of its own says how many.
+        """
+        if missed and lines:
+            verb = "was" if missed == 1 else "were"
+            said = f"{plural(missed, 'line')} {verb} trimmed by the server"
+            lines = [replace(lines[0], level="warning", text=said), *lines]
         for line in lines:
             self._lines.append(line)
             self._characters += len(line.text)
