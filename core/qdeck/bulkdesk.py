@@ -247,7 +247,8 @@ class BulkDesk(Desk):
     async def _take_back(self, operation_id: str, dry_run: bool, of: str = "") -> Outcome:
         self._write("undo")
         operation = await self.operation(operation_id)
-        what = f"{operation.verb} of {_jobs(operation.ok)}"
+        verb = "move" if operation.verb == "move_queue" else operation.verb.replace("_", " ")
+        what = f"{verb} of {_jobs(operation.ok)}"
         if operation.state == "running":
             raise Denied(f"{what} still runs; abort it first")
         if operation.state != "undoing" and operation.undo_until is None:

@@ -69,43 +69,57 @@ class CrewDesk(Desk):
         at, said = items(await self.reader.one("HMGET", key, "stack_at", "stack")) or (None, None)
         return at_ms(at), text(said)
 
-    async def recover(self, worker: str, *, dry_run: bool = False) -> Outcome:
-        """Make the jobs of a lost worker pending again; a job whose lease still lives is left
-        alone, with that reason. Raises Denied for a worker that is not lost.
+    async def recover(self, what: str | Sequence[JobRef], *, dry_run: bool = False) -> Outcome:
+        """Make the jobs of a lost worker (by its id), or named jobs, pending again; one whose lease
+        still lives is left alone, with that reason. Raises Denied for a worker that is not lost.
         """
         self._write("recover")
-        row = await self._row(worker)
-        if row.state != "lost":
-            ago = f"{row.beat_age_s or 0:.0f} s ago"
-            raise Denied(f"{worker} was heard of {ago}; only what a lost worker held is recovered")
-        await self._check_uptime(worker)
+        worker, refs = (what, ()) if isinstance(what, str) else ("", tuple(dict.fromkeys(what)))
+        whose = f"worker {worker}" if worker else f"job {refs[0].id}" if refs else "no job"
+        if len(refs) > 1:
+            whose = f"{len(refs)} jobs"
+        if worker:
+            row = await self._row(worker)
+            if row.state != "lost":
+                ago = f"{row.beat_age_s or 0:.0f} s ago"
+                said = f"{worker} was heard of {ago}; only what a lost worker held is recovered"
+                raise Denied(said)
+            refs, alive = row.holds, frozenset[str]()
+        else:
+            rows = await read_workers(self.reader)
+            alive = frozenset(row.id for row in rows if row.state != "lost")
+        await self._check_uptime(worker or "the worker")
         queues: dict[str, list[str]] = {}
-        for ref in row.holds:
-            queues.setdefault(ref.queue, []).append(ref.id)
+        for ref in refs:
+            queues.setdefault(self._keys(ref.queue).queue, []).append(ref.id)
         back, left = 0, []
         settings = self._deck.settings
         for queue, ids in queues.items():
             keys = self._keys(queue)
             for i in range(0, len(ids), _PART):
                 part = ids[i : i + _PART]
-                ended, reasons = await self._ended(keys, worker, part)
+                ended, reasons = await self._ended(keys, worker, part, alive)
                 left += reasons
                 if ended and not dry_run:
                     command = verbs.recover(
                         keys, settings.lease, settings.max_retries, self._actor,
-                        f"worker {worker}", ended,
+                        whose, ended,
                     )  # fmt: skip
                     back += len(verbs.read_tend(await self.reader.run(command))[2])
                 elif ended:
                     back += len(ended)
         jobs = f"{back:,} job" if back == 1 else f"{back:,} jobs"
-        said = f"would return {jobs}" if dry_run else f"returned {jobs} of {worker}"
+        said = f"would return {jobs}" if dry_run else f"returned {jobs}"
+        if worker and not dry_run:
+            said += f" of {worker}"
         return Outcome(said, back, tuple(left))
 
     async def _ended(
-        self, keys: QueueKeys, worker: str, ids: Sequence[str]
+        self, keys: QueueKeys, worker: str, ids: Sequence[str], alive: frozenset[str]
     ) -> tuple[list[str], list[Skipped]]:
-        """Return which jobs run for a worker with an ended lease, and why the others are left."""
+        """Return which jobs run with an ended lease (for a worker, where one is named), and why the
+        others are left.
+        """
         scores, runs, clock = await self._leases(keys, ids)
         now = server_ms(clock) or 0.0
         ended, left = [], []
@@ -113,9 +127,13 @@ class CrewDesk(Desk):
             ref, until = JobRef(job_id, keys.queue), number(raw)
             owner = read_claim(run if isinstance(run, bytes) else None).worker
             if until is None:
-                left.append(Skipped(ref, "it does not run any more"))
-            elif owner != worker:
+                left.append(
+                    Skipped(ref, "it does not run any more" if worker else "it does not run")
+                )
+            elif worker and owner != worker:
                 left.append(Skipped(ref, f"it runs at {owner or '?'}"))
+            elif owner in alive:
+                left.append(Skipped(ref, f"its worker {owner} is alive"))
             elif until > now:
                 left.append(Skipped(ref, f"its lease lives for {(until - now) / 1000:.1f} s more"))
             else:

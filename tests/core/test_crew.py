@@ -204,6 +204,26 @@ async def test_only_what_the_lost_worker_itself_runs_comes_back(
         assert await desk.call("ZCARD", desk.deck.keys("q").lease) == 1
 
 
+async def test_named_jobs_of_lost_workers_come_back(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix, lease=1) as desk:
+        ids = await desk.put(4)
+        await desk.claim(2, worker="gone")
+        await desk.claim(1, worker="here")
+        await lose(desk, "gone", ids[:3])
+        await desk.deck.execute(verbs.register(desk.deck.shared, "here", True, ["lease", 15_000]))
+        refs = [JobRef(each, "q") for each in ids[1:]]
+        assert (await desk.operator.recover(refs, dry_run=True)).text == "would return 1 job"
+        outcome = await desk.operator.recover(refs)
+        assert (outcome.changed, outcome.text) == (1, "returned 1 job")
+        assert [(each.ref.id, each.reason) for each in outcome.skipped] == [
+            (ids[2], "its worker here is alive"),
+            (ids[3], "it does not run"),
+        ]
+        assert {job.id for job in await desk.claim(9)} == {ids[1], ids[3]}
+        (row,) = await desk.operator.audit()
+        assert (row.verb, row.target, row.count) == ("recover", "3 jobs", 1)
+
+
 async def test_a_worker_that_lives_is_not_recovered(valkey: Server, prefix: str) -> None:
     async with Desk(valkey.url, prefix) as desk:
         await desk.deck.execute(verbs.register(desk.deck.shared, "here", True, ["lease", 15_000]))

@@ -6,6 +6,7 @@ another queue.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -183,16 +184,18 @@ class TwinRecords:
         self.limits[queue] = (limit, rate)
         return Outcome(f"limits of {queue} set", 1, entry=made)
 
-    async def recover(self, worker: str, *, dry_run: bool = False) -> Outcome:
+    async def recover(self, what: str | Sequence[JobRef], *, dry_run: bool = False) -> Outcome:
         """Make what a lost worker held pending."""
         await self._write("recover")
-        row = self.crew[worker]
+        if not isinstance(what, str):
+            raise Denied("recovering jobs by name is unknown here")
+        row = self.crew[what]
         if row.state != "lost":
-            raise Denied(f"{worker} is {row.state}; only the jobs of a lost worker are recovered")
+            raise Denied(f"{what} is {row.state}; only the jobs of a lost worker are recovered")
         if not dry_run:
             for ref in row.holds:
                 self.records[ref.id] = replace(self.records[ref.id], state="pending")
-            self.note("recover", f"worker {worker}", len(row.holds))
+            self.note("recover", f"worker {what}", len(row.holds))
         return Outcome(f"recovered {len(row.holds)} jobs", len(row.holds))
 
     async def slots(self, worker: str, count: int, *, dry_run: bool = False) -> Outcome:

@@ -8,7 +8,7 @@ back, JSON), `until` (ms) and `of` (the id of the entry that this act took back)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
@@ -147,9 +147,9 @@ class RecordsDoor(Protocol):
         """
         ...
 
-    async def recover(self, worker: str, *, dry_run: bool = False) -> Outcome:
-        """Make the jobs of a lost worker pending again; a job whose lease still lives is left
-        alone, with that reason.
+    async def recover(self, what: str | Sequence[JobRef], *, dry_run: bool = False) -> Outcome:
+        """Make the jobs of a lost worker (by its id), or named jobs, pending again; one whose lease
+        still lives is left alone, with that reason.
         """
         ...
 

@@ -5,88 +5,22 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
 import click
 import msgspec
 
-from qdeck.admin import Change, Draft, JobRef, Selection, Window
-from qdeck.cli.door import (
-    Door,
-    confirm,
-    json_option,
-    page_options,
-    references,
-    with_door,
-    write_options,
-)
+from qdeck.admin import Change, Window
+from qdeck.cli.choice import WHERE, Choice, choose_dead, run_over
+from qdeck.cli.door import Door, json_option, page_options, with_door, write_options
 from qdeck.cli.look import QUEUE, show_jobs
-from qdeck.cli.ops import (
-    COPY,
-    PATCHES,
-    Pacing,
-    changes_of,
-    pace_options,
-    plainly,
-    run_paced,
-)
+from qdeck.cli.ops import COPY, PATCHES, Pacing, changes_of, pace_options, plainly
 from qdeck.cli.show import ago, job_object, number, print_json, print_table
 
 __all__ = ["dead"]
 
-GROUP = click.option("--group", metavar="FINGERPRINT", help="Only this error group.")
-WHERE = click.option(
-    "--where", "--query", "query", default="", help="Only jobs that match this query."
-)
-ALL = click.option("--all", "everything", is_flag=True, help="All dead jobs (of --queue).")
 _STEP = 200
 Run = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which dead jobs a word is about: ids, or one description."""
-
-    ids: tuple[str, ...]
-    queue: str | None
-    group: str | None
-    query: str
-    everything: bool
-
-    @property
-    def wanted(self) -> int:
-        """How many jobs were asked for by id; 0 for a description."""
-        return len(set(self.ids))
-
-    async def jobs(self, door: Door) -> Sequence[JobRef] | Selection:
-        """Return the jobs; raises click.UsageError unless ids or one description are given."""
-        if bool(self.ids) == bool(self.group or self.query or self.everything):
-            raise click.UsageError("give ids, or one of --group, --where and --all")
-        if self.ids:
-            return await references(door, self.ids)
-        queue = self.queue
-        if self.group and queue is None:
-            queue = await _queue_of(door, self.group)
-        return Selection("dead", queue, fingerprint=self.group, query=self.query)
-
-
-def chosen_options(function: Run) -> Run:
-    """Add ids and `--queue --group --where --all`, which a bulk word gets as one `choice`."""
-
-    @functools.wraps(function)
-    def command(
-        ids: tuple[str, ...],
-        queue: str | None,
-        group: str | None,
-        query: str,
-        everything: bool,
-        **words: Any,
-    ) -> Any:
-        return function(choice=Choice(ids, queue, group, query, everything), **words)
-
-    ids = click.argument("ids", metavar="[ID]...", nargs=-1)
-    return ids(QUEUE(GROUP(WHERE(ALL(command)))))
 
 
 def patch_options(function: Run) -> Run:
@@ -152,7 +86,7 @@ async def groups(door: Door, queue: str | None, limit: int, offset: int, as_json
 
 
 @dead.command()
-@chosen_options
+@choose_dead
 @patch_options
 @pace_options
 @write_options
@@ -168,16 +102,13 @@ async def retry(
     """Give dead jobs another round of runs: by id, by --group, by --where, or --all; with --set,
     --unset and --rename after a change to their payloads.
     """
-    jobs = await choice.jobs(door)
-    admin = door.admin
+    jobs, admin = await choice.jobs(door), door.admin
     draft = await (admin.patch(jobs, changes, retry=True) if changes else admin.retry(jobs))
-    if draft.total > 1 and not dry_run:
-        await _ask(door, draft, f"Retry {draft.total} dead jobs?", yes)
-    await run_paced(door, draft, choice.wanted, dry_run, pacing)
+    await run_over(door, choice, draft, "Retry {} that are dead?", dry_run, yes, pacing)
 
 
 @dead.command()
-@chosen_options
+@choose_dead
 @patch_options
 @write_options
 @with_door
@@ -188,22 +119,19 @@ async def patch(
     if not changes:
         raise click.UsageError("give at least one of --set, --unset and --rename")
     draft = await door.admin.patch(await choice.jobs(door), changes)
-    if draft.total > 1 and not dry_run:
-        await _ask(door, draft, f"Patch {draft.total} dead jobs?", yes)
-    await run_paced(door, draft, choice.wanted, dry_run)
+    await run_over(door, choice, draft, "Patch {} that are dead?", dry_run, yes)
 
 
 @dead.command()
-@chosen_options
+@choose_dead
 @COPY
 @write_options
 @with_door
 async def delete(door: Door, choice: Choice, no_copy: bool, dry_run: bool, yes: bool) -> None:
     """Delete dead jobs: by id, by --group, by --where, or --all. Taken back within 24 h."""
-    draft = await door.admin.delete(await choice.jobs(door))
-    if draft.total and not dry_run:
-        await _ask(door, draft, f"Delete {draft.total} dead jobs?", yes)
-    await run_paced(door, draft, choice.wanted, dry_run, plainly(no_copy))
+    draft, pacing = await door.admin.delete(await choice.jobs(door)), plainly(no_copy)
+    question = "Delete {} that are dead?"
+    await run_over(door, choice, draft, question, dry_run, yes, pacing, least=1)
 
 
 @dead.command()
@@ -229,23 +157,3 @@ async def export(door: Door, queue: str | None, query: str, output: IO[str], as_
         offset += len(page.rows)
         if not page.rows:
             return
-
-
-async def _queue_of(door: Door, fingerprint: str) -> str:
-    found = [
-        row.queue for row in (await door.admin.errors()).groups if row.fingerprint == fingerprint
-    ]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise click.UsageError(f"group {fingerprint} is in {', '.join(found)}; give --queue")
-    raise click.UsageError(f"group {fingerprint} is not known; `qdeck dead groups` lists them")
-
-
-async def _ask(door: Door, draft: Draft, question: str, yes: bool) -> None:
-    """Ask before a draft is started; forget it when the answer is no."""
-    try:
-        confirm(question, yes)
-    except (click.Abort, click.UsageError):
-        await door.admin.forget(draft)
-        raise

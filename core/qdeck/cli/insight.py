@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from qdeck.admin import Explanation, Failure, JobRef
-from qdeck.cli.door import Door, json_option, with_door
+from qdeck.cli.door import Door, json_option, page_options, with_door
 from qdeck.cli.show import number, print_json, print_table, seconds
 from qdeck.errors import JobNotFound
 
@@ -81,12 +81,12 @@ async def history(door: Door, queue: str | None, minutes: int, as_json: bool) ->
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@page_options
 @json_option
 @with_door
-async def events(door: Door, limit: int, as_json: bool) -> None:
+async def events(door: Door, limit: int, offset: int, as_json: bool) -> None:
     """Show what happened, newest first."""
-    found = await door.admin.events(limit)
+    found = (await door.admin.events(offset + limit))[offset:]
     if as_json:
         print_json(found)
         return

@@ -82,16 +82,25 @@ async def clear(door: Door, queue: str, state: str, dry_run: bool, yes: bool) ->
 
 @click.command()
 @click.argument("what", metavar="[QUEUE|COPY]", required=False)
+@page_options
 @json_option
 @write_options
 @with_door
-async def restore(door: Door, what: str | None, as_json: bool, dry_run: bool, yes: bool) -> None:
+async def restore(
+    door: Door,
+    what: str | None,
+    limit: int,
+    offset: int,
+    as_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
     """Bring cleared jobs back: those of a copy, or the newest of a queue. Without a name, list the
     copies that are kept.
     """
     copies = await door.admin.cleared()
     if what is None:
-        _list(copies, as_json)
+        _list(copies[offset : offset + limit], as_json)
         return
     found = next((copy for copy in copies if what in (copy.id, copy.queue)), None)
     if found is None:

@@ -13,7 +13,14 @@ from typing import Any
 import click
 
 from qdeck.admin import Outcome, ScheduleRow, ScheduleSpec, parse_moment
-from qdeck.cli.door import Door, confirm, json_option, with_door, write_options
+from qdeck.cli.door import (
+    Door,
+    confirm,
+    json_option,
+    page_options,
+    with_door,
+    write_options,
+)
 from qdeck.cli.plans import changes, terms
 from qdeck.cli.show import ago, print_json, print_table, schedule_object
 from qdeck.cron import Cron
@@ -39,11 +46,12 @@ def schedule() -> None:
 
 
 @schedule.command("list")
+@page_options
 @json_option
 @with_door
-async def list_(door: Door, as_json: bool) -> None:
-    """List all schedules: when next, when last, and what became of the last job."""
-    rows = await door.admin.schedules()
+async def list_(door: Door, limit: int, offset: int, as_json: bool) -> None:
+    """List schedules by name: when next, when last, and what became of the last job."""
+    rows = (await door.admin.schedules())[offset : offset + limit]
     if as_json:
         print_json([schedule_object(row) for row in rows])
         return
