@@ -336,7 +336,10 @@ async def test_a_frozen_screen_reads_nothing() -> None:
 async def test_only_what_the_view_on_screen_shows_is_read() -> None:
     async with running(filled()) as desk:
         await desk.press("7")
-        await desk.until("host-a:11")
+        await desk.until("when it was lost")
+        await desk.until(lambda text: {"snapshot", "workers", "job"} <= set(desk.twin.calls))
+        await desk.press("down")
+        await desk.until(lambda text: "> host-a:11" in text and "when it was lost" not in text)
         await desk.pilot.pause(0.3)
         desk.twin.calls.clear()
         await desk.pilot.pause(0.5)

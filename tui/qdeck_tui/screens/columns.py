@@ -303,8 +303,10 @@ def group_columns(
 # Workers
 
 
-def worker_columns(console: Callable[[], Console]) -> list[Column[WorkerRow]]:
-    """Return the columns of workers."""
+def worker_columns(
+    console: Callable[[], Console], pace: Callable[[WorkerRow], float | None] = lambda w: None
+) -> list[Column[WorkerRow]]:
+    """Return the columns of workers; `pace` tells the jobs a minute of one."""
 
     def state(worker: WorkerRow) -> Cell:
         text, style = WORKER_SIGNS.get(worker.state, (worker.state, "warn"))
@@ -329,9 +331,11 @@ def worker_columns(console: Callable[[], Console]) -> list[Column[WorkerRow]]:
         Column("BUSY", 7, slots, True, keep=8, sort=lambda w: _number(w.running)),
         Column("QUEUES", 12, lambda w: ",".join(w.queues), flex=True, keep=7),
         Column("BEAT", 4, beat, True, keep=5, sort=lambda w: _number(w.beat_age_s)),
-        Column("DONE", 7, lambda w: count(w.done), True, keep=4, sort=lambda w: _number(w.done)),
+        Column("/MIN", 5, lambda w: "-" if w.state == "lost" else _rate(pace(w)), True, keep=4,
+               sort=lambda w: _number(pace(w))),
+        Column("DONE", 7, lambda w: count(w.done), True, keep=1, sort=lambda w: _number(w.done)),
         Column("MEM", 5, lambda w: memory(w.memory_bytes), True, keep=3,
                sort=lambda w: _number(w.memory_bytes)),
         Column("UP", 4, lambda w: age(seconds_since(w.started_at, console().now)), True, keep=2),
-        Column("SINCE", 5, lambda w: clock(w.started_at, console().zone), keep=1),
+        Column("SINCE", 5, lambda w: clock(w.started_at, console().zone), keep=0),
     ]  # fmt: skip

@@ -43,7 +43,7 @@ class AheadPane(Pane):
         """Ask for what comes, where it may differ from what is shown."""
         start = now.astimezone(zone).replace(minute=0, second=0, microsecond=0)
         of = (start, str(zone), tuple((row.name, row.revision, row.enabled) for row in rows))
-        if not rows or (of == self._of and monotonic() - self._read_at < EVERY):
+        if of == self._of and monotonic() - self._read_at < EVERY:
             return {}
         self._of, self._read_at = of, monotonic()
         return {"ahead": lambda admin: admin.schedules_ahead(start, HOURS)}

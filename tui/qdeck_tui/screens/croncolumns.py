@@ -98,18 +98,18 @@ def schedule_soonest(row: ScheduleRow) -> float:
 def schedule_columns(console: Callable[[], Console]) -> list[Column[ScheduleRow]]:
     """Return the columns of schedules."""
 
-    def expression(row: ScheduleRow) -> Cell:
-        if row.enabled:
-            return row.expression
-        if row.disabled_until is None:
-            return ("off", "warn")
-        return (f"off until {_short_clock(row.disabled_until, console())}", "warn")
+    def zone(row: ScheduleRow) -> Cell:
+        return (row.zone.rpartition("/")[2].replace("_", " "), "dim")
 
     def coming(row: ScheduleRow) -> Cell:
+        if not row.enabled:
+            until = row.disabled_until
+            return ("off" if until is None else f"off until {_short_clock(until, console())}",
+                    "warn")  # fmt: skip
         if is_late(row):
             return (f"LATE {age(row.late_s)}", "bad")
         if row.next_slot is None:
-            return ("-", "dim") if not row.enabled else "?"
+            return "?"
         return moment(row.next_slot, console().now, console().zone)
 
     def last(row: ScheduleRow) -> Cell:
@@ -121,9 +121,8 @@ def schedule_columns(console: Callable[[], Console]) -> list[Column[ScheduleRow]
     return [
         Column("NAME", 14, lambda r: r.name, flex=True, keep=10, sort=lambda r: r.name,
                falling=False),
-        Column("EXPRESSION", 19, expression, flex=True, keep=9),
-        Column("ZONE", 13, lambda r: (r.zone, "dim"), keep=3, sort=lambda r: r.zone,
-               falling=False),
+        Column("EXPRESSION", 13, lambda r: r.expression, flex=True, keep=9),
+        Column("ZONE", 8, zone, keep=5, sort=lambda r: r.zone, falling=False),
         Column("NEXT", 19, coming, keep=8, falling=False,
                sort=lambda r: -schedule_soonest(r)),
         Column("LAST", 8, last, keep=7, sort=lambda r: r.last_outcome or "", falling=False),

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from qdeck.admin import Admin, ErrorGroup, ErrorGroups, JobDetail, Operation, Target, Window
-from qdeck_tui.format import count, safe, short_id, stamp, wrap
+from qdeck_tui.format import age, count, safe, short_id, stamp, wrap
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import group_columns, group_match
@@ -104,8 +104,12 @@ class DeadView(ListView):
             total = count(found.total_dead)
             known = sum(group.count or 0 for group in found.groups)
             self.groups.title = f"{total} DEAD in {len(found.groups)} groups"
+            last = [group.last_at for group in found.groups if group.last_at is not None]
             if not found.complete:
                 self.groups.title += f", {known:,} looked at so far"
+            elif last:
+                newest = max(0.0, (self.desk.now - max(last)).total_seconds())
+                self.groups.title += f"  newest {age(newest)} ago"
         if "operations" in parts and take(self.operations, parts["operations"]):
             self.operations.tell(cast("tuple[Operation, ...]", parts["operations"]), self.desk.now)
         name = self.groups.current_id()
@@ -152,7 +156,7 @@ class DeadView(ListView):
         super().moved()
         if self.groups.current_id() != self._of:
             self._of, self._at = self.groups.current_id(), 0
-            self.desk.poll()
+            self.poll_at_rest()
 
     def _step(self, by: int) -> None:
         group = self.groups.current

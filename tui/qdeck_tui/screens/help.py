@@ -45,7 +45,18 @@ def help_lines(app: Commands) -> list[Line]:
         if rows:
             lines += [((title, "title"), ("", "")), *rows, ()]
     lines += [
+        (("FORMS AND QUESTIONS", "title"), ("", "")),
+        (("  Ctrl+X         ", "key"), ("save or go on; a question follows where one is due", "")),
+        (("  Tab Shift+Tab  ", "key"), ("next field, field before; Space chooses", "")),
+        (("  Ctrl+O         ", "key"), ("the field in $VISUAL or $EDITOR", "")),
+        (("  Ctrl+T         ", "key"), ("presets of a schedule, samples of payloads", "")),
+        (("  Esc            ", "key"), ("close; a changed form asks first", "")),
+        (("  y   n Esc      ", "key"), ("yes, no; above 100 the number is typed, then Enter", "")),
+        (),
         (("PROMPT", "title"), ("", "")),
+        (("  :pause all     ", "key"), ("every action above by its name, and on all queues", "")),
+        (("  :again         ", "key"), ("a new job like the one under the cursor", "")),
+        (("  :profile NAME  ", "key"), ("another server of config.toml", "")),
         (("  :find QUERY    ", "key"), ("jobs of every state that match", "")),
         (("  :theme NAME    ", "key"), (", ".join(app.theme_names()), "")),
         (("  :every 5s      ", "key"), ("how often to read", "")),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import cast
 
 from qdeck.admin import Admin, AuditRow, Event, JobRef, Operation, Outcome, Window
-from qdeck_tui.format import age, count, plural, safe, stamp
+from qdeck_tui.format import age, count, plural, safe
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.lists import ListView
@@ -70,7 +71,8 @@ class OpsView(ListView):
 
     def _act_columns(self) -> list[Column[AuditRow]]:
         return [
-            Column("WHEN", 6, self._act_age, True, keep=9, sort=lambda row: row.at.timestamp()),
+            Column("WHEN", 13, lambda row: self._ago(row.at), keep=9,
+                   sort=lambda row: row.at.timestamp()),
             Column("ACTOR", 14, lambda row: safe(row.actor), keep=7, sort=lambda row: row.actor,
                    falling=False),
             Column("ACT", 14, _verb, keep=9, sort=lambda row: row.verb, falling=False),
@@ -83,7 +85,7 @@ class OpsView(ListView):
 
     def _event_columns(self) -> list[Column[Event]]:
         return [
-            Column("WHEN", 12, lambda e: stamp(e.at, self.desk.zone), keep=9),
+            Column("WHEN", 13, lambda e: self._ago(e.at), keep=9),
             Column("WHAT", 40, lambda e: safe(e.text), flex=True, keep=9),
             Column("BY", 14, lambda e: safe(e.actor), keep=4),
         ]
@@ -92,8 +94,13 @@ class OpsView(ListView):
         made = operation.created_at
         return age((self.desk.now - made).total_seconds()) if made else "?"
 
-    def _act_age(self, row: AuditRow) -> Cell:
-        return age(max(0.0, (self.desk.now - row.at).total_seconds()))
+    def _ago(self, at: datetime) -> Cell:
+        """Return how long ago something was and when, of another day the day and the time."""
+        desk = self.desk
+        here, now = at.astimezone(desk.zone), desk.now.astimezone(desk.zone)
+        if here.date() != now.date():
+            return here.strftime("%d %b %H:%M")
+        return f"{age(max(0.0, (now - here).total_seconds()))} ago {here:%H:%M}"
 
     def parts(self) -> Mapping[str, Read]:
         """Ask for operations and acts; for events where they are shown."""

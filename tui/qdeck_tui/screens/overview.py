@@ -18,7 +18,7 @@ from qdeck.admin import (
     ScheduleRow,
     Snapshot,
 )
-from qdeck_tui.format import clock, count, prose
+from qdeck_tui.format import clock, count, cut, prose
 from qdeck_tui.poller import Read
 from qdeck_tui.scout import FIRST
 from qdeck_tui.screens.base import Parts, take
@@ -129,6 +129,8 @@ class OverviewView(ListView):
         sign, style = SIGNS.get(verdict.word, ("?", "warn"))
         since = f" since {clock(verdict.since, self.desk.zone)}" if verdict.since else ""
         self.verdict.title = f"VERDICT: {sign} {verdict.word}{since}"
+        if verdict.causes:
+            self.verdict.title += "  (why: w)"
         self.verdict.note = today
         lines: list[Line] = []
         for cause in verdict.causes:
@@ -138,6 +140,12 @@ class OverviewView(ListView):
             lines.insert(0, told(operation))
         if not lines:
             lines = [((" nothing waits too long, nothing keeps failing", "dim"),)]
+        room = max(1, self.verdict.size.height - 1)
+        if len(lines) > room:
+            more = f"  +{len(lines) - room} more: w"
+            text, said = lines[room - 1][0] if lines[room - 1] else ("", "")
+            cells = max(20, self.size.width - 1 - len(more))
+            lines[room - 1 :] = [((cut(text, cells), said), (more, "dim"))]
         self.verdict.show(lines)
 
     def do_open(self) -> None:

@@ -136,6 +136,8 @@ class QueueView(ListView):
         if queue.oldest_pending_s is not None:
             words += f"  age {age(queue.oldest_pending_s)}"
         words += f"  run {count(queue.running)}"
+        if queue.in_per_minute is not None:
+            words += f"  in {queue.in_per_minute:,.0f}/m"
         if queue.drain_s is not None:
             words += f"  drain {drain(queue.drain_s)}"
         return words

@@ -17,6 +17,8 @@ __all__ = ["SharedPane"]
 
 #: Seconds after which it is read again: that takes hundreds of records.
 EVERY = 15.0
+#: Share from which what some have is worth a word.
+SOME = 0.01
 
 
 class SharedPane(TextPane):
@@ -56,7 +58,7 @@ class SharedPane(TextPane):
         for fact in found.facts:
             if fact.kind == "missing":
                 lines += [((f" {part}", "warn"),) for part in prose(safe(fact.text), cells)]
-            elif fact.kind != "argument" or fact.share < 1:
+            elif (fact.kind != "argument" or fact.share < 1) and fact.share >= SOME:
                 rest.append(safe(fact.text))
         lines += [((f" {part}", "dim"),) for part in prose(" · ".join(rest), cells)]
         self.title = f"WHAT THEY SHARE of {count(found.sample)} looked at"

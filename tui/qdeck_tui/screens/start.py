@@ -81,6 +81,10 @@ def _slots(text: str) -> str:
 
 def _notes(values: dict[str, str]) -> tuple[str, ...]:
     queues = "Queues: names with commas, empty for the default ones."
+    if values["kind"] == "process":
+        names = values["queues"].replace(" ", "")
+        asked = f" -q {names}" if names else ""
+        queues += f" Runs: qdeck worker {values['app']}{asked} -c {values['slots']}"
     if values["kind"] == "thread":
         return (
             queues,

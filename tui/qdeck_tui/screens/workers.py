@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from qdeck.admin import WorkerRow
-from qdeck_tui.format import count, plural, short_id
+from qdeck_tui.format import count, plural
 from qdeck_tui.local import LocalWorker
+from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import worker_columns
+from qdeck_tui.screens.held import HeldPane, held_lines, held_parts
 from qdeck_tui.screens.lists import ListView
+from qdeck_tui.screens.pace import Pace
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.pane import TextPane
@@ -27,29 +30,48 @@ class WorkersView(ListView):
 
     def __init__(self) -> None:
         super().__init__("Workers")
+        self.pace = Pace()
         self.crew: Listing[WorkerRow] = Listing(
-            "WORKERS", worker_columns(lambda: self.desk), lambda w: w.id,
+            "WORKERS", worker_columns(lambda: self.desk, self.pace.of), lambda w: w.id,
             match=lambda w: f"{w.host} {w.pid} {w.state} {' '.join(w.queues)}", worst=_worst,
         )  # fmt: skip
         self.crew.empty = ("no worker is alive: n starts one here, `qdeck worker` elsewhere",)
         self.output = TextPane("OUTPUT")
         self.output.empty = ("what local workers print appears here",)
-        self.panes = [self.crew, self.output]
+        self.held = HeldPane()
+        self.panes = [self.crew, self.held, self.output]
         self._read: dict[str, tuple[int, list[Line]]] = {}
 
     def fit_panes(self, width: int, height: int) -> None:
         """Show the output only where there can be any."""
         self.output.wanted = height >= 18 and self.desk.supervisor is not None
-        self.output.styles.height = max(6, (height - 4) // 2)
+        room = len(self.held.worker.holds[:5]) + 1 if self.held.worker is not None else 0
+        self.output.styles.height = max(5, (height - 4) // 2 - room)
         self.output.display = self.output.wanted
 
     def show(self, parts: Parts) -> None:
         """Take the workers, and what the local ones printed meanwhile."""
         if take(self.crew, parts["workers"]):
             rows = cast("tuple[WorkerRow, ...]", parts["workers"])
+            self.pace.tell(rows, self.desk.now)
             self.crew.show([*rows, *_unknown(self._locals(), rows)])
+            self.crew.title = _numbers(rows, self.size.width >= 100)
+        self._look()
+        self.held.take(parts, self.desk)
         self._listen()
         self.retitle()
+
+    def parts(self) -> Mapping[str, Read]:
+        """Ask for the jobs of the selected worker, where it is lost; workers are always read."""
+        return self.held.parts()
+
+    def _look(self) -> None:
+        """Show what the selected worker held, where it is lost."""
+        before = self.held.wanted
+        if self.held.choose(self.crew.current):
+            self.desk.poll()
+        if self.held.wanted != before:
+            self.fit_panes(*self.app.size)
 
     def _locals(self) -> Sequence[LocalWorker]:
         supervisor = self.desk.supervisor
@@ -87,6 +109,7 @@ class WorkersView(ListView):
     def moved(self) -> None:
         """Show the output of the worker under the cursor."""
         super().moved()
+        self._look()
         self._listen()
 
     def do_open(self) -> None:
@@ -110,6 +133,22 @@ class WorkersView(ListView):
         supervisor = self.desk.supervisor
         if supervisor is not None:
             open_start_form(self.desk, supervisor, lambda worker: self._listen())
+
+
+def _numbers(rows: Sequence[WorkerRow], wide: bool) -> str:
+    """Return how many there are, what is odd about them, and how busy their slots are."""
+    words = [
+        f"{number} {state}"
+        for state in ("lost", "stuck", "quiet", "stopping")
+        if (number := sum(1 for row in rows if row.state == state))
+    ]
+    alive = [row for row in rows if row.state != "lost"]
+    busy, slots = (sum(each or 0 for each in (getattr(row, name) for row in alive))
+                   for name in ("running", "concurrency"))  # fmt: skip
+    odd = f" ({', '.join(words)})" if words else ""
+    local = sum(1 for row in rows if row.local)
+    title = f"WORKERS {len(rows)}{odd}  slots {busy}/{slots} busy" if rows else "WORKERS"
+    return title + (f"  {local} local" if local and wide else "")
 
 
 def _worst(worker: WorkerRow) -> float:
@@ -141,6 +180,7 @@ class WorkerView(ListView):
     def __init__(self, worker: WorkerRow) -> None:
         super().__init__(f"{worker.host}:{worker.pid}")
         self.worker = worker
+        self.pace = Pace()
         self.facts = TextPane("WORKER")
         self.panes = [self.facts]
 
@@ -151,7 +191,8 @@ class WorkerView(ListView):
         rows = cast("tuple[WorkerRow, ...]", parts["workers"])
         self.worker = next((w for w in rows if w.id == self.worker.id), self.worker)
         worker = self.worker
-        columns = worker_columns(lambda: self.desk)
+        self.pace.tell(rows, self.desk.now)
+        columns = worker_columns(lambda: self.desk, self.pace.of)
         lines: list[Line] = []
         for column in columns:
             cell = column.cell(worker)
@@ -159,10 +200,14 @@ class WorkerView(ListView):
             lines.append(((f"{column.title.lower():<8}", "dim"), (text, style)))
         held = "held when last heard of" if worker.state == "lost" else "running"
         lines += [(), ((f"{plural(len(worker.holds), 'job')} {held}", "bold"),)]
-        lines += [((f"  {short_id(ref.id)}  in {ref.queue}", ""),) for ref in worker.holds]
+        lines += held_lines(worker, parts.get(f"held {worker.id}"), self.desk)
         self.facts.title = f"WORKER {worker.id}"
         self.facts.note = f"{count(worker.running)} of {count(worker.concurrency)} slots busy"
         self.facts.show(lines)
+
+    def parts(self) -> Mapping[str, Read]:
+        """Ask for the jobs that it holds; workers are always read."""
+        return held_parts(self.worker)
 
     def subject(self) -> Any:
         """Return this worker."""

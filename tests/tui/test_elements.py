@@ -1,0 +1,152 @@
+"""What belongs on a screen is there: palette and help, titles that say more, columns that hold what
+an operator looks for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from tests.tui.cronstage import opened, typed
+from tests.tui.plans import planned
+from tests.tui.stage import running
+from tests.tui.stock import filled
+from tests.tui.twin import START, Twin
+
+from qdeck.admin import AuditRow, Event, JobRef, Snapshot, Verdict, WorkerRow
+from qdeck_tui.actions import ROWS
+from qdeck_tui.prompt import Prompt
+from qdeck_tui.screens.pace import Pace
+from qdeck_tui.screens.start import _notes
+
+CAUSES = tuple(f"emails: cause number {number}" for number in range(1, 6))
+
+
+@dataclass
+class Busy(Twin):
+    """A twin where something happened two hours and three days ago."""
+
+    async def events(self, limit: int = 100) -> tuple[Event, ...]:
+        """Return both."""
+        return (
+            Event(START - timedelta(hours=2), "worker", "a worker came"),
+            Event(START - timedelta(days=3), "worker", "a worker went"),
+        )
+
+
+@dataclass
+class Troubled(Twin):
+    """A twin whose verdict has five causes."""
+
+    async def snapshot(self) -> Snapshot:
+        """Return the twin's, with another verdict."""
+        return replace(await super().snapshot(), verdict=Verdict("DEGRADED", CAUSES, self.now))
+
+
+async def test_every_action_has_a_name_in_the_prompt_and_a_line_in_the_help() -> None:
+    assert all(row.help for row in ROWS)
+    names = [row.command for row in ROWS]
+    assert all(names)
+    assert sorted({*names}) == sorted(names)
+    async with running(planned()) as desk:
+        await opened(desk)
+        here = {"mark all", "edit", "zoom", "page down", "off", "copy", "zone"}
+        assert here <= {*Prompt(desk.app).commands()}
+        await desk.press("colon")
+        await typed(desk, "mark all")
+        await desk.press("enter")
+        await desk.until("6 marked")
+
+
+async def test_the_help_tells_the_keys_of_forms() -> None:
+    async with running(filled(), size=(100, 60)) as desk:
+        await desk.press("question_mark")
+        await desk.until("HELP")
+        await desk.press("end")
+        text = await desk.until("FORMS AND QUESTIONS")
+        assert "Ctrl+O" in text
+        assert ":profile NAME" in text
+
+
+async def test_causes_that_have_no_room_are_counted() -> None:
+    twin = Troubled()
+    twin.records = filled().records
+    async with running(twin) as desk:
+        text = await desk.until("+3 more: w")
+        assert "(why: w)" in text
+        assert "cause number 2" in text
+        assert "cause number 3" not in text
+        await desk.press("w")
+        await desk.until("cause number 5")
+
+
+async def test_the_footer_names_the_filter_before_what_clears_a_queue() -> None:
+    async with running(filled()) as desk:
+        await desk.until("/ filter")
+        text = await desk.until("s sort")
+        assert "D clear" not in text
+
+
+async def test_a_schedule_that_is_off_still_shows_its_expression_and_zone() -> None:
+    async with running(planned()) as desk:
+        text = await opened(desk)
+        row = next(line for line in text.splitlines() if "old_sync" in line)
+        assert "0 4 * * *" in row
+        assert "UTC" in row
+        assert "off" in row
+        row = next(line for line in text.splitlines() if "nightly_report" in line)
+        assert "Berlin" in row
+
+
+async def test_events_and_acts_say_when_they_were() -> None:
+    twin = Busy()
+    twin.records = filled().records
+    twin.acts.append(AuditRow("1", START - timedelta(minutes=41), "ana@here", "pause", "q"))
+    async with running(twin, size=(120, 40)) as desk:
+        await desk.press("9")
+        text = await desk.until("a worker came")
+        assert "2h ago 01:12" in text
+        assert "41m ago 02:31" in text
+        assert "18 Nov 03:12" in text
+
+
+async def test_the_jobs_of_a_lost_worker_say_what_became_of_them() -> None:
+    twin = filled()
+    jobs = [twin.of(state)[0] for state in ("running", "pending", "completed", "dead")]
+    twin.add(replace(jobs[0], worker="w9"))
+    refs = (*(job.ref for job in jobs), JobRef("01gone00", "emails"))
+    twin.crew["w9"] = WorkerRow("w9", "host-c", 4411, "lost", ("emails",), 5, 5, holds=refs)
+    twin.crew = {name: row for name, row in twin.crew.items() if name == "w9"}
+    async with running(twin) as desk:
+        await desk.press("7")
+        text = await desk.until("host-c:4411 held 5 jobs when it was lost")
+        text = await desk.until("its record is gone")
+        assert "WORKERS 1 (1 lost)" in text
+        for word in ("r gives it back", "given back: pending in", "completed", "dead: "):
+            assert word in text
+        await desk.press("enter")
+        await desk.until("its record is gone")
+
+
+def test_a_workers_pace_is_told_from_what_it_did_within_a_minute() -> None:
+    pace, row = Pace(), WorkerRow("w1", done=100)
+    assert pace.of(row) is None
+    pace.tell([row], START)
+    pace.tell([replace(row, done=101)], START + timedelta(seconds=2))
+    assert pace.of(row) is None
+    pace.tell([replace(row, done=160)], START + timedelta(seconds=30))
+    assert pace.of(row) == 120
+    for seconds in range(40, 100, 10):
+        pace.tell([replace(row, done=160)], START + timedelta(seconds=seconds))
+    assert pace.of(row) == 0
+    pace.tell([replace(row, done=3)], START + timedelta(seconds=100))
+    assert pace.of(row) is None
+    pace.tell([], START + timedelta(seconds=101))
+    assert pace.of(row) is None
+
+
+def test_a_child_worker_is_named_as_the_command_that_it_is() -> None:
+    text = _notes(
+        {"kind": "process", "queues": "a, b", "app": "x:y", "slots": "4", "on_exit": "stop"}
+    )
+    assert "qdeck worker x:y -q a,b -c 4" in text[0]
