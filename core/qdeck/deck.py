@@ -102,7 +102,10 @@ class Deck(TaskDecorators, Inquiry):
         """Send a batch, as safely as `durability` asks for."""
         connector, command = self.connector, batch.command()
         if batch.keys.queue not in self._announced:
-            await self.call("SADD", self.shared.queues, batch.keys.queue)
+            try:
+                await self.call("SADD", self.shared.queues, batch.keys.queue)
+            except ConnectionFailed as error:
+                raise batch.unsent(error) from error
             self._announced.add(batch.keys.queue)
         try:
             if self.settings.durability is None:
@@ -122,7 +125,10 @@ class Deck(TaskDecorators, Inquiry):
     def _create_sync(self, batch: Batch) -> list[Any]:
         connector, command = self.connector, batch.command()
         if batch.keys.queue not in self._announced:
-            self.call_sync("SADD", self.shared.queues, batch.keys.queue)
+            try:
+                self.call_sync("SADD", self.shared.queues, batch.keys.queue)
+            except ConnectionFailed as error:
+                raise batch.unsent(error) from error
             self._announced.add(batch.keys.queue)
         try:
             if self.settings.durability is None:

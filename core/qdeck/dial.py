@@ -51,8 +51,11 @@ class Dial:
         except OSError as error:
             raise errors.ConnectionError(str(error)) from error
         try:
-            for reply in [wire.call(*words) for words in self._greeting()]:
-                await reply
+            greeting = [wire.call(*words) for words in self._greeting()]
+            # All are awaited: an error that nobody takes would be logged with its traceback.
+            for said in await asyncio.gather(*greeting, return_exceptions=True):
+                if isinstance(said, BaseException):
+                    raise said
         except BaseException:
             await wire.close()
             raise

@@ -5,6 +5,7 @@ Owns the repetition after a lost reply and the wording of what failed. Knows no 
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -44,7 +45,7 @@ class Link:
 
     async def execute(self, command: Command, *, patience: float | None = None) -> Any:
         """Send a repeatable command, again and again for at most `patience` seconds."""
-        connector = self.connector
+        connector, begun = self.connector, time.monotonic()
         await connector.ensure()
         try:
             try:
@@ -53,15 +54,14 @@ class Link:
                 if not retryable(error):
                     raise
                 self._announced.clear()
-            return await repeat(
-                lambda: run(connector.lane(), command), limit=patience or self.patience
-            )
+            left = begun + (patience or self.patience) - time.monotonic()
+            return await repeat(lambda: run(connector.lane(), command), limit=left)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
 
     def execute_sync(self, command: Command, *, patience: float | None = None) -> Any:
         """Do what `execute` does, without an event loop."""
-        connector = self.connector
+        connector, begun = self.connector, time.monotonic()
         connector.ensure_sync()
         try:
             try:
@@ -70,9 +70,8 @@ class Link:
                 if not retryable(error):
                     raise
                 self._announced.clear()
-            return repeat_sync(
-                lambda: run_sync(connector.sync_lane(), command), limit=patience or self.patience
-            )
+            left = begun + (patience or self.patience) - time.monotonic()
+            return repeat_sync(lambda: run_sync(connector.sync_lane(), command), limit=left)
         except SERVER_ERRORS as error:
             raise connector.translate(error) from error
 

@@ -194,12 +194,19 @@ class Batch(msgspec.Struct, frozen=True):
         """Return the error of a call that may or may not have reached the server."""
         if not isinstance(error, ConnectionFailed):
             return error
-        first = self.entries[0].id
-        what = f"job {first}" if len(self.entries) == 1 else f"{len(self.entries)} jobs"
         return ConnectionFailed(
-            f"outcome unknown: {what} may or may not be in queue {self.keys.queue}: {error}",
-            job_id=first,
+            f"outcome unknown: {self._what()} may or may not be in queue {self.keys.queue}: "
+            f"{error}",
+            job_id=self.entries[0].id,
         )
+
+    def unsent(self, error: ConnectionFailed) -> ConnectionFailed:
+        """Return the error of a call that was not even begun."""
+        return ConnectionFailed(f"{self._what()} not enqueued in {self.keys.queue}: {error}")
+
+    def _what(self) -> str:
+        count = len(self.entries)
+        return f"job {self.entries[0].id}" if count == 1 else f"{count} jobs"
 
     def not_durable(self, answer: list[Any], why: str) -> NotDurable:
         """Return the error of a write that exists, but not as safely as was asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
@@ -202,6 +203,8 @@ def guarded() -> Iterator[Server]:
 
 @pytest.mark.parametrize("login", ["boss:falsch", "nobody:falsch"])
 async def test_a_refused_login_is_told_without_the_password(guarded: Server, login: str) -> None:
+    untaken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: untaken.append(context))
     url = guarded.url.replace("127", f"{login}@127", 1)
     connector = Connector(settings_for(url))
     for check in (connector.ensure, lambda: asyncio.to_thread(connector.ensure_sync)):
@@ -209,6 +212,10 @@ async def test_a_refused_login_is_told_without_the_password(guarded: Server, log
             await check()
         assert "falsch" not in str(caught.value)
         assert "***" in str(caught.value)
+    with pytest.raises((errors.AuthenticationError, errors.ResponseError)):
+        await connector.lane().call("PING")
+    gc.collect()
+    assert not untaken, "an error that nobody takes is logged with its traceback"
     await finish(connector)
 
 

@@ -101,10 +101,11 @@ async def test_an_enqueue_without_any_reply_says_that_the_outcome_is_unknown(
         assert caught.value.job_id is not None
         assert len(caught.value.job_id) == 26
         assert f"127.0.0.1:{proxy.port}" in str(caught.value)
-        with pytest.raises(qdeck.ConnectionFailed):
+        with pytest.raises(qdeck.ConnectionFailed, match="2 jobs not enqueued in default: cannot"):
             await far.enqueue_many([note.call(2), note.call(3)])
-        with pytest.raises(qdeck.ConnectionFailed):
+        with pytest.raises(qdeck.ConnectionFailed, match="not enqueued in default: ") as caught:
             await asyncio.to_thread(note.enqueue_sync, 4)
+        assert caught.value.job_id is None, "its outcome is known"
 
 
 @pytest.mark.parametrize(
