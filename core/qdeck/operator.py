@@ -14,6 +14,7 @@ from qdeck.admin import (
     Action,
     ErrorGroup,
     ErrorGroups,
+    Failure,
     JobDetail,
     JobRef,
     LogChunk,
@@ -23,6 +24,7 @@ from qdeck.admin import (
     StateName,
     Target,
     TaskRow,
+    Verdict,
     Window,
     WorkerRow,
 )
@@ -52,21 +54,32 @@ class Operator(InsightDesk, CrewDesk, JobDesk):
         """Return all queues, the server's line and the verdict: two round trips once it is warm."""
         return await self._status.snapshot()
 
+    async def verdict(self) -> Verdict | Failure:
+        """Return the state of everything in one word, and why."""
+        return (await self.snapshot()).verdict
+
     async def jobs(
-        self, queue: str | None, state: StateName, window: Window, query: str = ""
+        self,
+        queue: str | None = None,
+        state: StateName = "pending",
+        window: Window | None = None,
+        query: str = "",
     ) -> Page:
         """Return a window of the jobs of one state; with a query each call looks at up to 2,000
         more.
         """
-        return await self._pages.jobs(await self._names(queue), state, window, query)
+        return await self._pages.jobs(await self._names(queue), state, window or Window(), query)
 
-    async def running(self, window: Window) -> Page:
+    async def running(self, window: Window | None = None) -> Page:
         """Return running jobs of all queues, the longest running first."""
-        return await self._pages.running(await self._names(None), window)
+        return await self._pages.running(await self._names(None), window or Window())
 
-    async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
-        """Return the tasks of one queue, worst first."""
-        return await read_tasks(self.reader, self._overview, self._keys(queue))
+    async def tasks(self, queue: str | None = None) -> tuple[TaskRow, ...]:
+        """Return the tasks of one queue, worst first, or of each queue in turn."""
+        found: list[TaskRow] = []
+        for name in await self._names(queue):
+            found += await read_tasks(self.reader, self._overview, self._keys(name))
+        return tuple(found)
 
     async def errors(self, queue: str | None = None) -> ErrorGroups:
         """Return the groups of dead jobs, largest first."""

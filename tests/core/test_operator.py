@@ -8,7 +8,7 @@ import pytest
 from tests.core.desk import Desk
 from tests.servers import Server
 
-from qdeck.admin import STATES, Admin, Denied, Failure, JobRef, QueueRow, Window
+from qdeck.admin import STATES, Admin, Denied, Failure, JobRef, QueueRow, Verdict, Window
 from qdeck.operator import Operator
 
 
@@ -235,3 +235,20 @@ async def test_the_label_names_server_and_prefix(valkey: Server, prefix: str) ->
         assert desk.operator.label == f"valkey {version} 127.0.0.1:{valkey.port}/0 {prefix}"
         assert desk.operator.actor == "ana@here"
         assert "@" in desk.deck.admin().actor
+
+
+async def test_reads_show_everything_unless_told_otherwise(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        await desk.put(2)
+        await desk.put(1, "other", "report")
+        await desk.claim(1, "other")
+        door = desk.operator
+        assert [row.task for row in (await door.jobs()).rows] == ["job", "job"]
+        assert [row.task for row in (await door.running()).rows] == ["report"]
+        assert [(row.queue, row.task) for row in await door.tasks()] == [
+            ("other", "report"),
+            ("q", "job"),
+        ]
+        verdict = await door.verdict()
+        assert isinstance(verdict, Verdict)
+        assert (verdict.word, verdict.causes) == ("DOWN", ("no worker runs; 2 jobs pending in q",))

@@ -76,6 +76,7 @@ CASES: Mapping[str, Case] = {
     "jobs": lambda w: w.door.jobs("q", "pending", Window(), "task:job"),
     "running": lambda w: w.door.running(Window()),
     "tasks": lambda w: w.door.tasks("q"),
+    "verdict": lambda w: w.door.verdict(),
     "errors": lambda w: w.door.errors(),
     "group": lambda w: w.door.group(w.group, Window()),
     "job": lambda w: w.door.job(w.dead),

@@ -22,6 +22,7 @@ from qdeck.admin import (
     ErrorDetail,
     ErrorGroup,
     ErrorGroups,
+    Failure,
     JobDetail,
     JobRef,
     JobRow,
@@ -108,11 +109,20 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
             Verdict("WATCH" if dead else "OK", causes),
         )  # fmt: skip
 
+    async def verdict(self) -> Verdict | Failure:
+        """Return what the snapshot says."""
+        return (await self.snapshot()).verdict
+
     async def jobs(
-        self, queue: str | None, state: StateName, window: Window, query: str = ""
+        self,
+        queue: str | None = None,
+        state: StateName = "pending",
+        window: Window | None = None,
+        query: str = "",
     ) -> Page:
         """Return a window; a query looks for words anywhere."""
         await self._call("jobs")
+        window = window or Window()
         found = self.of(state, queue)
         size = len(found)
         for part in query.split():
@@ -123,24 +133,26 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
         rows = tuple(found[window.offset : window.offset + window.limit])
         return Page(rows, window.offset, len(found), size if query else None, size)
 
-    async def running(self, window: Window) -> Page:
+    async def running(self, window: Window | None = None) -> Page:
         """Return the running jobs."""
         await self._call("running")
+        window = window or Window()
         found = self.of("running")
         return Page(tuple(found[window.offset : window.offset + window.limit]), 0, len(found))
 
-    async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
+    async def tasks(self, queue: str | None = None) -> tuple[TaskRow, ...]:
         """Return counts by task; times stay unknown."""
         await self._call("tasks")
-        names = sorted({j.task for j in self.records.values() if j.ref.queue == queue})
+        every = {(j.ref.queue, j.task) for j in self.records.values()}
         return tuple(
             TaskRow(
-                queue,
+                home,
                 name,
-                pending=sum(1 for j in self.of("pending", queue) if j.task == name),
-                dead=sum(1 for j in self.of("dead", queue) if j.task == name),
+                pending=sum(1 for j in self.of("pending", home) if j.task == name),
+                dead=sum(1 for j in self.of("dead", home) if j.task == name),
             )
-            for name in names
+            for home, name in sorted(every)
+            if queue in (None, home)
         )
 
     async def errors(self, queue: str | None = None) -> ErrorGroups:

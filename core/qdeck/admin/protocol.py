@@ -21,11 +21,13 @@ from qdeck.admin.records import RecordsDoor
 from qdeck.admin.schedules import SchedulesDoor
 from qdeck.admin.values import (
     Action,
+    Failure,
     Outcome,
     Permission,
     Snapshot,
     Target,
     TaskRow,
+    Verdict,
     WorkerRow,
 )
 
@@ -58,20 +60,28 @@ class Admin(BulkDoor, RecordsDoor, InsightDoor, SchedulesDoor, Protocol):
         """Return all queues, the server's line and the verdict."""
         ...
 
+    async def verdict(self) -> Verdict | Failure:
+        """Return the state of everything in one word, and why; what a snapshot says of it."""
+        ...
+
     async def jobs(
-        self, queue: str | None, state: StateName, window: Window, query: str = ""
+        self,
+        queue: str | None = None,
+        state: StateName = "pending",
+        window: Window | None = None,
+        query: str = "",
     ) -> Page:
-        """Return a window of the jobs of one state, in the order that the server keeps (see
-        `Window.reverse`).
+        """Return a window (the first 100 unless given) of the jobs of one state in a queue, or in
+        all, in the order that the server keeps (see `Window.reverse`).
         """
         ...
 
-    async def running(self, window: Window) -> Page:
+    async def running(self, window: Window | None = None) -> Page:
         """Return running jobs of all queues, the longest running first."""
         ...
 
-    async def tasks(self, queue: str) -> tuple[TaskRow, ...]:
-        """Return the tasks of one queue, worst first."""
+    async def tasks(self, queue: str | None = None) -> tuple[TaskRow, ...]:
+        """Return the tasks of one queue, worst first, or of each queue in turn."""
         ...
 
     async def errors(self, queue: str | None = None) -> ErrorGroups:
