@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import pytest
 from tests.servers import Server
 from tests.tui.pty import Pty, a_child_environment
 
 from qdeck.deck import Deck
 from qdeck.job import Job, State
+from qdeck.operator import Operator
+from qdeck.task import Call
+from qdeck.terms import Options
 from qdeck_tui.local import StartRequest
 from qdeck_tui.supervisor import LocalWorkers
 
+T = TypeVar("T")
 APP = Path(__file__).parent / "programs" / "jobs.py"
 
 
@@ -24,7 +31,7 @@ class Desk:
     """A project whose qdeck.toml names the app of the tests, on a prefix of its own."""
 
     def __init__(self, server: Server, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.url = folder, server.url
         self.prefix = f"t{uuid.uuid4().hex[:12]}"
         (folder / "qdeck.toml").write_text(f'app = ["{APP}"]\n')
         self.environ = a_child_environment(
@@ -58,6 +65,24 @@ class Desk:
     def enqueue(self, task: str, queue: str = "default", **arguments: object) -> Job[object]:
         """Enqueue a job of the app."""
         return self.deck.enqueue_sync(task, arguments, queue=queue)
+
+    def call(self, task: str, queue: str = "default", **arguments: object) -> Call[object]:
+        """Return an enqueue of a job of the app, before all others of its queue."""
+        options = Options(queue=queue, priority=9)
+        return Call(self.deck.registry.get(task), msgspec.json.encode(arguments), options)
+
+    def operate(self, verb: Callable[[Operator], Awaitable[T]]) -> T:
+        """Do something as another operator does."""
+
+        async def act() -> T:
+            async with Deck(self.url, prefix=self.prefix) as deck:
+                door = deck.admin(actor="bob@there")
+                try:
+                    return await verb(door)
+                finally:
+                    await door.close()
+
+        return asyncio.run(act())
 
     def work(self, *queues: str) -> None:
         """Start a worker in this process, which is not the console's."""

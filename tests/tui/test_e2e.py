@@ -237,6 +237,7 @@ def test_hostile_text_is_shown_and_never_obeyed(desk: Desk, size: tuple[int, int
         pty.wait_for("> " + job.id[-8:])
         pty.press("enter")
         pty.wait_for(f"JOB {job.id}")
+        pty.wait(lambda: " WARN " in pty.text and "#1 " in pty.text, "its log")
         assert "\x1b]52" not in pty.raw
         assert "\x9b" not in pty.raw
         assert "\u202e" not in pty.raw

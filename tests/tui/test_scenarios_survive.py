@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from tests.servers import wait_until
 from tests.tui.fixture import GROUPS
 from tests.tui.night import ROUND_TRIP, Night, Operator

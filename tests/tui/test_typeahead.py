@@ -31,19 +31,12 @@ async def test_keys_wait_through_two_views() -> None:
         assert desk.app.depth == 2
 
 
-async def test_what_is_typed_after_a_waiting_key_waits_too() -> None:
+async def test_what_is_typed_after_a_waiting_key_waits_too_and_answers_nothing() -> None:
     twin = filled()
     async with running(twin) as desk:
         await slow(desk, 0.2)
-        desk.burst("6jr")
+        desk.burst("6jry")
         await desk.until("Retry 83 dead jobs of send_invoice in emails")
-
-
-async def test_a_yes_that_waits_with_its_dialog_confirms_nothing() -> None:
-    twin = filled()
-    async with running(twin) as desk:
-        await slow(desk, 0.2)
-        desk.burst("6ry")
         await desk.until("typed too early")
         assert not twin.started
 

@@ -63,7 +63,16 @@ class Commands(Acts):
             return
         from qdeck_tui.widgets.quit import QuitSheet
 
-        self.open_sheet(QuitSheet(alive, cast("Console", self), self.quit_with))
+        sheet = QuitSheet(alive, cast("Console", self), self.quit_with)
+        self.open_sheet(sheet)
+        admin = self.admin
+        if admin is None or all(worker.kind == "thread" for worker in alive):
+            return
+
+        async def look() -> None:
+            sheet.tell(await admin.workers())
+
+        self.begin_work(look(), "counting what local workers run failed")
 
     def quit_with(self, choice: Closing) -> None:
         """End the local workers the chosen way, then the console."""

@@ -105,6 +105,10 @@ class Console(Protocol):
         """Draw the footer and the tabs again."""
         ...
 
+    def later(self, delay: float, call: Callable[[], None]) -> None:
+        """Call something after a delay."""
+        ...
+
     def begin_work(self, work: Any, failed: str) -> None:
         """Run a coroutine beside the screen; an error is said, beginning with `failed`."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import os
 import subprocess
 import sys
@@ -43,6 +44,12 @@ async def fail(code: str) -> None:
     raise KeyError(code)
 
 
+@deck.task(max_retries=0)
+async def throw(kind: str) -> None:
+    """Raises what a handler should not, and what ends a program elsewhere."""
+    raise getattr(builtins, kind)("thrown")
+
+
 @deck.task
 async def chatter(ctx: Context, lines: int, pause: float = 0.05) -> None:
     """Logs line after line."""
@@ -62,5 +69,7 @@ def noisy(word: str) -> None:
 
 
 @deck.task(name="hostile", max_retries=0)
-async def hostile(text: str) -> None:
+async def hostile(ctx: Context, text: str) -> None:
+    ctx.log.warning(text)
+    print(text)  # noqa: T201  # what is under test
     raise ValueError(text)

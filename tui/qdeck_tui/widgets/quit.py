@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from qdeck.admin import WorkerRow
 from qdeck_tui.format import plural
 from qdeck_tui.local import Closing, LocalWorker
 from qdeck_tui.widgets.canvas import Line
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["QuitSheet"]
 
 
+# Seconds without a key before an answer is taken: one in the packet of the key that asks is none.
+PAUSE = 0.1
+
+
 class QuitSheet:
-    """Asks; Enter and Esc stay."""
+    """Asks; Enter and Esc stay. What was typed ahead of it is dropped."""
 
     bare = False
 
@@ -26,9 +31,30 @@ class QuitSheet:
         self.title = "QUIT"
         self._desk = desk
         self._answer = answer
-        running = sum(worker.running for worker in workers)
-        self._text = f"{plural(len(workers), 'local worker')} with {plural(running, 'running job')}"
+        self._workers = workers
+        self._running = {w.id: w.running for w in workers if w.kind == "thread"}
         self._leavable = any(worker.kind == "process" for worker in workers)
+        self._waits = 0
+        self._disturb()
+
+    def _disturb(self) -> None:
+        self._waits += 1
+        self._desk.later(PAUSE, self._rested)
+
+    def _rested(self) -> None:
+        self._waits -= 1
+
+    def tell(self, crew: Sequence[WorkerRow]) -> None:
+        """Take what child processes run, which only the server knows."""
+        mine = {worker.id for worker in self._workers}
+        known = {row.id: row.running for row in crew if row.id in mine and row.running is not None}
+        self._running = {**known, **self._running}
+        self._desk.update_sheet()
+
+    def _asked(self) -> str:
+        known = all(worker.id in self._running for worker in self._workers)
+        running = plural(sum(self._running.values()), "running job") if known else "? running jobs"
+        return f"{plural(len(self._workers), 'local worker')} with {running}"
 
     def _choices(self) -> list[tuple[str, Closing, str]]:
         choices: list[tuple[str, Closing, str]] = [
@@ -41,7 +67,7 @@ class QuitSheet:
 
     def lines(self, cells: int) -> Sequence[Line]:
         """Return the question and its answers."""
-        lines: list[Line] = [((self._text, "bold"),), ()]
+        lines: list[Line] = [((self._asked(), "bold"),), ()]
         for key, _, text in self._choices():
             lines.append(((key, "key"), (f"  {text}", "")))
         return [*lines, (("Esc", "key"), ("  stay", ""))]
@@ -50,6 +76,9 @@ class QuitSheet:
         """Take an answer."""
         if key in ("escape", "enter", "n"):
             self._desk.close_sheet()
+            return
+        if self._waits:
+            self._disturb()
             return
         for letter, choice, _ in self._choices():
             if character == letter:
