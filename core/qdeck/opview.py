@@ -20,7 +20,7 @@ _AGAIN: Final = ("fdead", "udead", "ldead")
 FIELDS: Final = (
     "state", "verb", "total", "done", "ok", "skipped", "actor", "created", "states", "what",
     "started", "finished", "starter", "ender", "reason", "rate", "stop", "canary", "undo_until",
-    "undone", "changes", "ccompleted", "pcompleted", *FAILURES,
+    "undone", "changes", "ccompleted", *FAILURES,
 )  # fmt: skip
 _ORDER: Final = ("running", "undoing", "draft", "stopped", "aborted", "undone")
 _STATES: Final = ("draft", "running", "done", "stopped", "aborted", "undoing", "undone")
@@ -62,7 +62,7 @@ def merge(name: str, parts: Mapping[str, Mapping[str, Any]]) -> Operation:
         sum(rates) if rates else None,
         total("stop") or None,
         total(*FAILURES),
-        total("ccompleted", "pcompleted"),
+        total("ccompleted"),
         total(*_AGAIN),
         cast(CanaryState, canary),
         at_ms(min(until, key=lambda raw: number(raw) or 0)) if until else None,

@@ -15,7 +15,7 @@ import msgspec
 
 from qdeck.job import MOVES
 from qdeck.keys import QueueKeys, SharedKeys
-from qdeck.record import Settle, encode_settles
+from qdeck.record import Settle, encode_settles, is_flat
 from qdeck.scripts import Command, script
 from qdeck.settings import Settings
 
@@ -90,23 +90,35 @@ def enqueue(
 def work(
     keys: QueueKeys, worker: str, counter: int, want: int, lease: float, settles: list[Settle]
 ) -> Command:
-    """Settle runs and claim up to `want` jobs with a lease of so many seconds."""
+    """Settle runs and claim up to `want` jobs with a lease of so many seconds.
+
+    Puts `settles` in the order in which they are answered: what is plain comes last, by task.
+    """
+    settles.sort(key=_order)
     told = ("1",) if any(s.then for s in settles) else ()
     return Command(
         script("work"),
         keys.of(_WORK),
-        (keys.tag, worker, counter, want, int(lease * 1000), encode_settles(settles), *told),
+        (keys.tag, worker, counter, want, int(lease * 1000), *encode_settles(settles), *told),
     )
 
 
+def _order(settle: Settle) -> str:
+    return settle.task if is_flat(settle) else ""
+
+
 def read_turn(answer: list[Any]) -> Turn:
-    """Read the answer to `work`."""
-    settled_until = 4 + answer[3]
+    """Read the answer to `work`; its settles are told in the order that it put them in."""
+    settled_until = 5 + answer[3]
     claimed = [
         Claimed(answer[i].decode(), answer[i + 1], answer[i + 2], answer[i + 3])
         for i in range(settled_until, len(answer), 4)
     ]
-    settled = [word.decode() for word in answer[4:settled_until]]
+    settled = [word.decode() for word in answer[5:settled_until]]
+    plain, *strange = answer[4]
+    settled += ["completed"] * plain
+    for place, word in zip(strange[::2], strange[1::2], strict=True):
+        settled[answer[3] + place - 1] = word.decode()
     return Turn(settled, claimed, _seconds(answer[1]), answer[2] > 0, answer[2] == 2)
 
 

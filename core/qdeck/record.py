@@ -5,6 +5,7 @@ Owns the layout of both sides of the scripts; knows no server. The scripts' head
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = [
     "decode_record",
     "encode_body",
     "encode_settles",
+    "is_flat",
     "job_from",
     "read_claim",
 ]
@@ -101,23 +103,33 @@ encode_body = _pack
 decode_record = _unpack
 
 
-def encode_settles(settles: list[Settle]) -> bytes:
-    """Return settles as the argument of work.lua; empty bytes for none.
+def is_flat(settle: Settle) -> bool:
+    """Return whether a settle says so little that it is one of the plain ones of work.lua."""
+    return settle.kind == "p" and settle.fence == 1 and not settle.then
+
+
+def encode_settles(settles: Sequence[Settle]) -> tuple[bytes, bytes]:
+    """Return settles as two arguments of work.lua, the plain ones behind; empty bytes for none.
 
     Most runs complete, and those have nothing to say behind their result but who waits for them.
     """
-    if not settles:
-        return b""
-    return _pack(
-        [
-            s
-            if s.kind not in "cp"
-            else (s.id, s.fence, s.kind, s.task, s.run_ms, s.value, s.then)
-            if s.then
-            else (s.id, s.fence, s.kind, s.task, s.run_ms, s.value)
-            for s in settles
-        ]
-    )
+    told: list[Any] = []
+    groups: dict[str, list[Any]] = {}
+    for s in settles:
+        if is_flat(s):
+            group = groups.get(s.task)
+            if group is None:
+                group = groups[s.task] = [s.task]
+            # Lua's lists end at a nil.
+            group += (s.id, s.run_ms, False if s.value in (None, "null") else s.value)
+        elif s.kind in "cp":
+            value = s.value if s.value != "null" else None
+            told.append(
+                (s.id, s.fence, "c", s.task, s.run_ms, value, *((s.then,) if s.then else ()))
+            )
+        else:
+            told.append(s)
+    return _pack(told) if told else b"", _pack([*groups.values()]) if groups else b""
 
 
 def read_claim(raw: bytes | None) -> Claim:

@@ -1,17 +1,19 @@
 """The Lua scripts as values, and the one place that sends them.
 
 Each file under `lua/` is one verb: one atomic change, with its promise, KEYS, ARGV and answer in
-its header. Everything here may be repeated by who calls it; nothing here repeats by itself.
+its header. What several share is a part, which stands in for a line `-- With: its_name`.
+Everything here may be repeated by who calls it; nothing here repeats by itself.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
@@ -55,10 +57,18 @@ class Command(msgspec.Struct, frozen=True):
     args: Sequence[Any] = ()
 
 
+#: Where a part stands in for a line of a script.
+_WITH: Final = re.compile(r"^-- With: (\w+)\n", re.MULTILINE)
+
+
+def _read(name: str) -> str:
+    return files("qdeck").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
 @cache
 def script(name: str) -> Script:
-    """Return a script by the name of its file."""
-    text = files("qdeck").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    """Return a script by the name of its file, with the parts that it shares with others."""
+    text = _WITH.sub(lambda match: _read(f"parts/{match[1]}"), _read(name))
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -21,14 +21,8 @@ local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'token
 local paused = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused[task] = true end
 
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
-local function clear_unless(name, kind)
-  local found = call('TYPE', name).ok
-  if found ~= 'none' and found ~= kind then call('DEL', name) end
-end
+-- With: bounded
+-- With: clear_unless
 -- Everything in a record that is used here is checked here.
 local function decode(packed)
   local fine, record = pcall(cmsgpack.unpack, packed or '')

@@ -28,10 +28,7 @@ for i = 1, #names do
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kinds[i])
   end
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 local op, fields = {}, { 'state', 'total', 'done', 'ok', 'paced', 'grant', 'tokens', 'keep',
   'states', 'starter' }
 if operation ~= '' then

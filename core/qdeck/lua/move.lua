@@ -33,10 +33,7 @@ for i = 1, #names do
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
   'paused_tasks', 'unpark', 'seq')
 local paused = {}
@@ -68,10 +65,7 @@ if stepping and not op.changes then
   for _, id in ipairs(ids) do records[id] = {} end
 end
 
-local function clear_unless(name, kind)
-  local found = call('TYPE', name).ok
-  if found ~= 'none' and found ~= kind then call('DEL', name) end
-end
+-- With: clear_unless
 -- Everything in a record that is used here is checked here.
 local function decode(packed)
   local fine, record = pcall(cmsgpack.unpack, packed or '')

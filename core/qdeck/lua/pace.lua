@@ -19,18 +19,14 @@ for name, kind in pairs(kinds) do
     return redis.error_reply('QKIND ' .. name .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 local fields = { 'state', 'total', 'done', 'ok', 'skipped', 'verb', 'starter', 'rate', 'stop',
   'tokens', 'tokens_at', 'next', 'canary', 'canary_id', 'keep', 'resume', 'loose', 'ccompleted',
-  'pcompleted', 'fretrying',
-  'fdead', 'fcancelled', 'udead', 'lpending', 'ldead', 'lcancelled' }
+  'fretrying', 'fdead', 'fcancelled', 'udead', 'lpending', 'ldead', 'lcancelled' }
 local op = {}
 for i, value in ipairs(call('HMGET', op_key, unpack(fields))) do op[fields[i]] = value or nil end
 local failed = 0
-for i = 20, #fields do failed = failed + bounded(op[fields[i]], 0) end
+for i = 19, #fields do failed = failed + bounded(op[fields[i]], 0) end
 local function answer(granted, wait)
   return { op.state or 'gone', bounded(op.total, 0), bounded(op.done, 0), bounded(op.ok, 0),
     bounded(op.skipped, 0), granted, wait }
@@ -70,7 +66,7 @@ local function finish(word, reason)
   return answer(0, 0)
 end
 if op.canary == 'waiting' and op.canary_id then
-  if bounded(op.ccompleted, 0) + bounded(op.pcompleted, 0) > 0 then
+  if bounded(op.ccompleted, 0) > 0 then
     call('HSET', op_key, 'canary', 'ok')
     -- Whoever comes next resumes the task before the rest is let go.
     if op.resume then return answer(0, 10) end

@@ -20,14 +20,8 @@ local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'token
   'paused_tasks')
 call('PERSIST', meta_key)
 
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
-local function clear_unless(name, kind)
-  local found = call('TYPE', name).ok
-  if found ~= 'none' and found ~= kind then call('DEL', name) end
-end
+-- With: bounded
+-- With: clear_unless
 local paused = {}
 for task in string.gmatch(meta[7] or '', '[^\n]+') do paused[task] = true end
 -- The task is told by the first bytes of a record, and that it says nothing special by the last:

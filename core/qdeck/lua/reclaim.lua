@@ -20,14 +20,8 @@ end
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at', 'keyed')
 call('PERSIST', meta_key)
 
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
-local function clear_unless(name, kind)
-  local found = call('TYPE', name).ok
-  if found ~= 'none' and found ~= kind then call('DEL', name) end
-end
+-- With: bounded
+-- With: clear_unless
 local index = tag .. 'keyed:' .. list
 clear_unless(index, 'zset')
 local looked, removed, freed, done = 0, 0, 0, 0

@@ -29,10 +29,7 @@ local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'token
   'reap_after', 'unpark', 'seq', 'held', 'cron_at')
 call('PERSIST', meta_key)
 
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 -- Everything in a record that is used here is checked here.
 local function decode(packed)
   local fine, record = pcall(cmsgpack.unpack, packed or '')
@@ -54,10 +51,7 @@ local function read_run(id)
   run.task = run.task or run[6]
   return run
 end
-local function clear_unless(name, kind)
-  local found = call('TYPE', name).ok
-  if found ~= 'none' and found ~= kind then call('DEL', name) end
-end
+-- With: clear_unless
 local moves, stats, totals = {}, {}, {}
 local function count(where, name, by) where[name] = (where[name] or 0) + by end
 local shown = {}

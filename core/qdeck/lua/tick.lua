@@ -33,10 +33,7 @@ for i = 1, 16 do
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
   'paused_tasks', 'held', 'cron_at', 'cron_late')
 local paused_tasks = {}

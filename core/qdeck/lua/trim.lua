@@ -14,10 +14,7 @@ for i = 1, 7 do
     return redis.error_reply('QKIND ' .. KEYS[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 
 call('PERSIST', KEYS[5])
 local words, moves, trimmed, freed = { 'completed', 'cancelled', 'dead' }, {}, 0, 0

@@ -24,10 +24,7 @@ for i = 1, #names do
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
   end
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
   'paused_tasks', 'unpark')
 local paused = {}
@@ -59,10 +56,7 @@ if not fetched and #entries == 0 and call('EXISTS', copy) == 1 then
   end
 end
 
-local function clear_unless(name, kind)
-  local is = call('TYPE', name).ok
-  if is ~= 'none' and is ~= kind then call('DEL', name) end
-end
+-- With: clear_unless
 local function decode(packed)
   local fine, record = pcall(cmsgpack.unpack, packed or '')
   local body = fine and type(record) == 'table' and record[3]

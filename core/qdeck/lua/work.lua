@@ -2,15 +2,17 @@
 --          order; a repeat with the same counter settles nothing twice and returns the same jobs.
 -- KEYS: ready scheduled retrying lease completed cancelled dead errors meta totals tasks wake logs
 --       outbox
--- ARGV: tag, worker, counter, n, lease_ms, settles, "1" if one of them has `then`
+-- ARGV: tag, worker, counter, n, lease_ms, settles, plain settles, "1" if a settle has `then`
 --       settles: "" or msgpack list of [id, fence, kind, task, run_ms, value, max_retries, final,
 --       type, message, traceback, fingerprint]; kind "c" completed (value: result or nil; behind
---       it `then`, who waits for it), "p" the same of a job that has neither unique key nor log,
---       "f" failed (value: delay_ms), "s" snoozed (value: delay_ms), "b" given back, "u" unknown
---       task (value: grace_ms)
--- Returns: now_ms, ms until something is due (-1: nothing is), 1 to call again at once (2:
---          after park.lua), number of settles, for each settle the state it led to or "stale", then
---          id, fence, attempt, record of each claimed job; error QKIND or QBODY: nothing was written
+--       it `then`, who waits for it), "f" failed (value: delay_ms), "s" snoozed (value: delay_ms),
+--       "b" given back, "u" unknown task (value: grace_ms); plain settles: "" or msgpack list of
+--       [task, then id, run_ms and result or false of each first run that completed and has neither
+--       unique key nor log]
+-- Returns: now_ms, ms until something is due (-1: nothing is), 1 to call again at once (2: after
+--          park.lua), number of settles, [number of plain ones, then place and word of each that is
+--          not completed], a word for each settle: the state it led to or "stale"; then id, fence,
+--          attempt, record of each claimed job; error QKIND or QBODY: nothing was written
 
 local call = redis.call
 local ready, scheduled, retrying, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -25,7 +27,7 @@ local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 -- What is read here needs no other check: a key of another type refuses to be read.
 local meta = call('HMGET', meta_key, 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
   'paused_tasks', 'reap_after', 'unpark', 'seq', 'seen', 'cron_at')
-if ARGV[7] then call('HLEN', KEYS[14]) end
+if ARGV[8] then call('HLEN', KEYS[14]) end
 local running = call('ZCARD', lease)
 local due = tonumber(call('ZRANGE', scheduled, 0, 0, 'WITHSCORES')[2] or 1e15)
 due = math.min(due, tonumber(call('ZRANGE', retrying, 0, 0, 'WITHSCORES')[2] or 1e15))
@@ -40,7 +42,8 @@ for i = 1, 11 do
 end
 local first_of_minute = found == 'none'
 local readable, settles = pcall(cmsgpack.unpack, ARGV[6] == '' and '\144' or ARGV[6])
-if not readable or type(settles) ~= 'table' or #settles > 500 then
+local legible, groups = pcall(cmsgpack.unpack, ARGV[7] == '' and '\144' or ARGV[7])
+if not readable or type(settles) ~= 'table' or #settles > 500 or not legible or #groups > 500 then
   return redis.error_reply('QBODY the settles of ' .. worker .. ' are not readable')
 end
 
@@ -48,7 +51,8 @@ end
 call('PERSIST', meta_key)
 
 -- What changes is summed by task and written once.
-local answers, sheets, totals = { now, -1, 0, #settles }, {}, {}
+local strange, sheets, totals = { 0 }, {}, {}
+local answers = { now, -1, 0, #settles, strange }
 local function add(where, name, by) where[name] = (where[name] or 0) + by end
 local function note(name, page) add(totals, name, 1) add(page.counts, name, 1) end
 local function sheet(task)
@@ -59,10 +63,7 @@ end
 local function bucket(ms)
   return math.floor(math.log(1 + 10 * (ms > 0 and ms < 1e12 and ms or 0)) / 0.22314355131421)
 end
-local function bounded(value, default)
-  local number = tonumber(value)
-  return number and number > -1e15 and number < 1e15 and number or default
-end
+-- With: bounded
 
 -- A set is left and the next one entered together, and last; a refused entry leaves nothing.
 local READY, RETRYING, COMPLETED, CANCELLED, DEAD = 1, 2, 3, 4, 5
@@ -104,10 +105,7 @@ local function free_unique(id, digest, until_ms)
   if call('MGET', key)[1] ~= id then return end
   call(unpack(wait > now and { 'PEXPIREAT', key, string.format('%.0f', wait) } or { 'DEL', key }))
 end
-local function clear_unless(name, kind)
-  local found = call('TYPE', name).ok
-  if found ~= 'none' and found ~= kind then call('DEL', name) end
-end
+-- With: clear_unless
 local function short(text)
   return #text <= 300 and text or
     (string.gsub(string.sub(text, 1, 300), '[\192-\247][\128-\191]*$', ''))
@@ -125,20 +123,36 @@ local function bury(id, task, kind, message, trace, fingerprint)
 end
 
 local runs, ended, ids, done = tag .. 'r:', {}, {}, entering[COMPLETED]
-for i = 1, #settles do ids[i] = settles[i][1] end
+local now_text, own, place = string.format('%.0f', now), #settles, 0
+for i = 1, own do ids[i] = settles[i][1] end
+for _, group in ipairs(groups) do for j = 2, #group, 3 do ids[#ids + 1] = group[j] end end
 local scores = #ids > 0 and call('ZMSCORE', lease, unpack(ids))
+for _, group in ipairs(groups) do
+  local page = sheet(group[1])
+  for j = 2, #group, 3 do
+    local id, held = group[j], scores[own + place + 1]
+    place = place + 1
+    if held and string.sub(held, 14) == '.125' and not ended[id] then
+      if group[j + 2] then call('SET', tag .. 'res:' .. id, group[j + 2]) end
+      add(page.run, bucket(group[j + 1]), 1)
+      done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now_text, id, id
+      ended[id], page.ok, running = true, page.ok + 1, running - 1
+    else
+      scores[#settles + 1] = held
+      settles[#settles + 1] = { id, 1, 'c', group[1], group[j + 1], group[j + 2], place = place }
+    end
+  end
+end
+strange[1] = place
 for i = 1, #settles do
   local s = settles[i]
   local id, fence, kind, task = s[1], s[2], s[3], s[4]
-  local key, answer, run = runs .. id, 'stale', nil
-  local held = not ended[id] and scores[i]
-  if kind ~= 'p' or not held or string.sub(held, 14) ~= marks[fence] then
-    local fine, found = pcall(call, 'HMGET', key, 'run', 'settled', 'unique', 'logn', 'cancel',
-      'base', 'unknown', 'state', 'op')
-    run = fine and found or {}
-    held = held and read_run(run[1]) == fence
-  end
-  if run and tonumber(run[2] or -1) == fence then
+  local key, answer = runs .. id, 'stale'
+  local fine, found = pcall(call, 'HMGET', key, 'run', 'settled', 'unique', 'logn', 'cancel',
+    'base', 'unknown', 'state', 'op')
+  local run = fine and found or {}
+  local held = not ended[id] and scores[i] and read_run(run[1]) == fence
+  if tonumber(run[2] or -1) == fence then
     answer = run[8] or 'completed'
   elseif not held then
     local over = read_run(run[1]) == fence and (ended[id] or call('ZSCORE', KEYS[5], id))
@@ -147,11 +161,11 @@ for i = 1, #settles do
   else
     local to, score, reason = DEAD, now, nil
     local page = sheet(task)
-    if kind == 'c' or kind == 'p' then
+    if kind == 'c' then
       to, page.ok = COMPLETED, page.ok + 1
-      if s[6] and s[6] ~= 'null' then call('SET', tag .. 'res:' .. id, s[6]) end
+      if s[6] then call('SET', tag .. 'res:' .. id, s[6]) end
       add(page.run, bucket(s[5]), 1)
-      if run then call('HSET', key, 'state', 'completed', 'settled', fence) end
+      call('HSET', key, 'state', 'completed', 'settled', fence)
       if s[7] then call('HSET', KEYS[14], id, s[7]) end
     else
       local _, attempt, began, place = read_run(run[1])
@@ -183,8 +197,7 @@ for i = 1, #settles do
         local first, times = string.match(run[7] or '', '^(%d+) (%d+)$')
         first, times = bounded(first, now), bounded(times, 0)
         if now - first >= bounded(s[6], 0) then
-          bury(id, task, s[9], s[10], s[11], s[12])
-          reason = s[10]
+          bury(id, task, s[9], s[10], s[11], s[12]) reason = s[10]
         else
           to, score = RETRYING, now + math.min(2 ^ times, 60) * 1000
           call('HSET', key, 'unknown', string.format('%.0f %d', first, times + 1))
@@ -201,9 +214,9 @@ for i = 1, #settles do
       if reason then call('HSET', key, 'finished', now, 'reason', reason) end
     end
     answer, ended[id] = words[to], true
-    local op = run and run[9] and tag .. 'op:' .. run[9]
+    local op = run[9] and tag .. 'op:' .. run[9]
     if op and call('TYPE', op).ok == 'hash' then call('HINCRBY', op, kind .. words[to], 1) end
-    if run and to >= COMPLETED then
+    if to >= COMPLETED then
       if run[3] then free_unique(id, run[3], call('HGET', key, 'unique_until')) end
       -- Logs of finished jobs count against the queue's budget; a completed one keeps its last 200.
       if run[4] then call('ZADD', KEYS[13], now, id) end
@@ -216,10 +229,13 @@ for i = 1, #settles do
       end
     end
     if to ~= COMPLETED then move(id, to, score, task, 'running')
-    else done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now, id, id end
+    else done[#done + 1], done[#done + 2], leaving[#leaving + 1] = now_text, id, id end
     running = running - 1
   end
-  answers[4 + i] = answer
+  if not s.place then answers[5 + i] = answer
+  elseif answer ~= 'completed' then
+    strange[#strange + 1], strange[#strange + 2] = s.place, answer
+  end
 end
 apply(lease)
 -- A repeat of the last claim returns what is still its own and claims nothing new; an older one,
@@ -236,7 +252,7 @@ if fine and type(list) == 'table' and type(list[1]) == 'number' then
   again = list[1] >= counter
   for i = 2, list[1] == counter and #list or 0, 2 do
     local id, fence = list[i], list[i + 1]
-    local clean, run = pcall(call, 'HMGET', tag .. 'r:' .. id, 'run', 'base')
+    local clean, run = pcall(call, 'HMGET', runs .. id, 'run', 'base')
     local packed = call('MGET', tag .. 'j:' .. id)[1]
     local of, attempt = read_run(clean and run[1] or '')
     if packed and of == fence and call('ZSCORE', lease, id) then
@@ -254,36 +270,62 @@ if again or meta[1] then want = 0 end
 if meta[2] then want = math.min(want, bounded(meta[2], 0) - running) end
 if tokens then want = math.min(want, math.floor(tokens)) end
 
--- A record that says nothing special is known by its bytes: unpacking it costs six times as much.
-local plain, born = { [6] = 0, [7] = 0, [10] = '', [11] = 0 }, { 0, 0 }
-local function glance(packed)
-  local _, kind, _, _, a, b, c, d, e, f, due, shape, size = string.byte(packed, 1, 13)
-  if kind ~= 207 or due ~= 0 or shape ~= 157 or size < 160 or size > 191
-    or string.sub(packed, -10) ~= '\0\0\0\0\255\255\160\0\160\192' then return end
-  local payload, priority = string.byte(packed, size - 146), string.byte(packed, -11)
-  if payload < 160 or payload > 219 or priority > 9 then return end
-  plain[1], born[1] = string.sub(packed, 14, size - 147),
-    ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
-  return true
-end
--- Everything in a record that is used here is checked here; what does not fit raises.
-local function read(packed)
-  if glance(packed) then return plain, born end
-  local record = cmsgpack.unpack(packed)
-  local body, key = record[3], record[3][13] and record[3][13][4] or ''
-  local sum = record[1] + record[2] + body[3] + body[6] + body[7] + body[8] + body[11]
-  -- A comparison, unlike a sum, raises for text that looks like a number.
-  assert(type(body[1]) == 'string' and type(body[2]) == 'string' and type(body[10]) == 'string'
-    and type(key) == 'string' and record[1] > 0 and record[2] >= 0 and body[3] >= 0
-    and body[6] >= 0 and body[7] >= 0 and body[8] >= -1 and body[11] >= 0 and sum < 1e15)
-  return body, record
-end
+-- With: record
 local paused = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused[task] = true end
 local taken, leases, started, held, got, rank, bytes, crowded = { counter }, {}, {}, {}, 0, 0, 0
 local most, until_ms = math.max(want, 200), string.format('%.0f', now + lease_ms)
 local since = string.format(' %.0f %.0f ', now, lease_ms)
 local first_claim = '1 1' .. since
+local function start(id, key, score, page, head, fence, attempt, mark, packed)
+  got, page.got = got + 1, page.got + 1
+  call('HSET', key, 'run', head .. score .. page.tail)
+  leases[2 * got - 1], leases[2 * got], started[got] = until_ms .. mark, id, id
+  taken[2 * got], taken[2 * got + 1] = id, fence
+  give(id, fence, attempt, packed)
+end
+local function weigh(id, score, packed, key, ran)
+  local fine, body, record = pcall(read, packed)
+  if not fine then body = nil end
+  local clean, run, attempt, fence, base = true, {}, 0, 0, 0
+  if ran then
+    clean, run = pcall(call, 'HMGET', key, 'run', 'base', 'unknown', 'task', 'state', 'op', 'past')
+    if clean and run[1] then fence, attempt = read_run(run[1]) end
+    base = clean and bounded(run[2] or 0)
+  end
+  local task = body and body[1] or clean and run[4] or '?'
+  local limit = body and (body[6] > 0 and record[1] + body[6] or body[7]) or 0
+  local fit, limit_key = body and attempt and base, body and body[13] and body[13][4] or ''
+  if fit and paused[task] and not run[7] then
+    held[#held + 1] = { tag .. 'held:' .. task, score, id }
+  elseif not fit or limit > 0 and limit <= now and not run[2] and (fence == 0 or run[3]) then
+    -- A job that ran, or that an operator sent again, was started in time.
+    local reason = fit and 'expired' or not packed and 'the record is missing'
+      or not body and 'the record is not readable' or 'the run record is not readable'
+    local to = fit and CANCELLED or DEAD
+    if not clean then call('DEL', key) end
+    if body and body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
+    if fit then add(totals, 'cancelled', 1)
+    else bury(id, task, 'Unreadable', reason, '', 'unreadable') end
+    call('HSET', key, 'state', words[to], 'finished', now, 'reason', reason, 'task', task)
+    move(id, to, now, task, 'pending')
+  elseif limit_key ~= ''
+    and select(2, pcall(call, 'SISMEMBER', tag .. 'key:' .. limit_key, id)) ~= 1 then
+    crowded = true
+  else
+    local page = sheet(task)
+    fence, attempt = fence + 1, attempt + 1
+    local head = attempt == 1 and fence == 1 and first_claim or fence .. ' ' .. attempt .. since
+    if body[10] ~= '' then
+      call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
+    end
+    if run[5] then call('HDEL', key, 'state', 'progress', 'message', 'finished', 'reason', 'past') end
+    if fence > 1 then call('HSET', key, 'state', 'running')
+    else add(page.wait, bucket(now - math.max(record[1], record[2])), 1) end
+    local mark = not run[6] and marks[fence] or ''
+    start(id, key, score, page, head, fence, attempt - base, mark, packed)
+  end
+end
 -- Bodies are read in small steps, since one may hold 1 MiB.
 while got < want and rank < most and bytes < 4194304 do
   local found = call('ZRANGE', ready, rank, rank + math.min(want - got, 25) - 1, 'WITHSCORES')
@@ -297,54 +339,13 @@ while got < want and rank < most and bytes < 4194304 do
   local ran = call('EXISTS', unpack(owns)) > 0
   for i = 1, #paths do
     local id, score, packed, key = found[2 * i - 1], found[2 * i], bodies[i], owns[i]
-    local fine, body, record = pcall(read, packed)
-    if not fine then body = nil end
-    local clean, run, attempt, fence, base = true, {}, 0, 0, 0
-    if ran then
-      clean, run = pcall(call, 'HMGET', key, 'run', 'base', 'unknown', 'task', 'state', 'op', 'past')
-      if clean and run[1] then fence, attempt = read_run(run[1]) end
-      base = clean and bounded(run[2] or 0)
-    end
-    local task = body and body[1] or clean and run[4] or '?'
-    local limit = body and (body[6] > 0 and record[1] + body[6] or body[7]) or 0
+    local plain, born = glance(ran and '' or packed or '')
     bytes = bytes + #(packed or '')
-    local fit, limit_key = body and attempt and base, body and body[13] and body[13][4] or ''
-    if fit and paused[task] and not run[7] then
-      held[#held + 1] = { tag .. 'held:' .. task, score, id }
-    elseif not fit or limit > 0 and limit <= now and not run[2] and (fence == 0 or run[3]) then
-      -- A job that ran, or that an operator sent again, was started in time.
-      local reason = fit and 'expired' or not packed and 'the record is missing'
-        or not body and 'the record is not readable' or 'the run record is not readable'
-      local to = fit and CANCELLED or DEAD
-      if not clean then call('DEL', key) end
-      if body and body[10] ~= '' then free_unique(id, body[10], record[1] + body[11]) end
-      if fit then add(totals, 'cancelled', 1)
-      else bury(id, task, 'Unreadable', reason, '', 'unreadable') end
-      call('HSET', key, 'state', words[to], 'finished', now, 'reason', reason, 'task', task)
-      move(id, to, now, task, 'pending')
-    elseif limit_key ~= ''
-      and select(2, pcall(call, 'SISMEMBER', tag .. 'key:' .. limit_key, id)) ~= 1 then
-      crowded = true
-    else
-      local page = sheet(task)
-      fence, attempt, got = fence + 1, attempt + 1, got + 1
-      local head = attempt == 1 and fence == 1 and first_claim or fence .. ' ' .. attempt .. since
-      call('HSET', key, 'run', head .. score .. page.tail)
-      if body[10] ~= '' then
-        call('HSET', key, 'unique', body[10], 'unique_until', record[1] + body[11])
-      end
-      if run[5] then call('HDEL', key, 'state', 'progress', 'message', 'finished', 'reason', 'past') end
-      if fence > 1 then
-        call('HSET', key, 'state', 'running')
-      else
-        add(page.wait, bucket(now - math.max(record[1], record[2])), 1)
-      end
-      page.got = page.got + 1
-      local mark = not run[6] and marks[fence] or ''
-      leases[2 * got - 1], leases[2 * got], started[got] = until_ms .. mark, id, id
-      taken[2 * got], taken[2 * got + 1] = id, fence
-      give(id, fence, attempt - base, packed)
-    end
+    if plain and not paused[plain] then
+      local page = sheet(plain)
+      add(page.wait, bucket(now - born), 1)
+      start(id, key, score, page, first_claim, 1, 1, '.125', packed)
+    else weigh(id, score, packed, key, ran) end
   end
 end
 if got > 0 then call('SET', last_key, cmsgpack.pack(taken), 'PX', 60000) end
@@ -366,12 +367,11 @@ for task, page in pairs(sheets) do
   for number, by in pairs(page.wait) do add(fields, 'wait:' .. number .. shown, by) end
   for number, by in pairs(page.run) do add(fields, 'run:' .. number .. shown, by) end
 end
-local sums = { [tasks_key] = places, [KEYS[10]] = totals, [minute_key] = fields, [hour_key] = fields }
-for key, sum in pairs(sums) do
-  for field, by in pairs(sum) do if by ~= 0 then call('HINCRBY', key, field, by) end end
+local function count(key, sums)
+  for field, by in pairs(sums) do if by ~= 0 then call('HINCRBY', key, field, by) end end
 end
-local lives = first_of_minute and { [minute_key] = 10800, [hour_key] = 3456000 } or {}
-for key, life in pairs(lives) do call('EXPIRE', key, life) end
+count(tasks_key, places) count(KEYS[10], totals) count(minute_key, fields) count(hour_key, fields)
+if first_of_minute then call('EXPIRE', minute_key, 10800) call('EXPIRE', hour_key, 3456000) end
 apply(ready)
 for i = 1, #held do
   clear_unless(held[i][1], 'zset')
