@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from tests.servers import Server
 from tests.tui.desk import Desk as PtyDesk
+from tests.tui.pty import Pty
 from tests.tui.stage import Desk
 from tests.tui.stock import filled
 from tests.tui.twin import Twin
 
 from qdeck.admin import Admin
+from qdeck.job import State
 from qdeck_tui.app import QdeckApp
 from qdeck_tui.choices import read_choices
 from qdeck_tui.options import Options
@@ -207,3 +209,35 @@ def test_an_unknown_profile_is_one_line(project: PtyDesk) -> None:
             "\n", ""
         )
     project.close()
+
+
+def test_keys_are_changed_in_the_file_and_what_clashes_is_told(project: PtyDesk) -> None:
+    config = project.folder / "config" / "qdeck" / "config.toml"
+    keys = '[keys]\ncancel = "C"\ndelete = "r"\nredraw = "y"\n'
+    config.write_text(config.read_text() + keys)
+    job = project.enqueue("wait", "alpha", seconds=600)
+    with project.opened("--profile", "real") as pty:
+        pty.wait_for("keys:")
+        told = "'r' is both", "redraw cannot be put on 'y'"
+        pty.wait(lambda: any(words in pty.text for words in told), "what clashes")
+        pty.wait_for("alpha")
+        pty.press("enter")
+        pty.wait_for("JOBS PENDING 1")
+        pty.press("tab", "tab")
+        pty.wait_for("C cancel")
+        pty.press("x")
+        pty.press("?")
+        pty.wait_for("HELP")
+        pty.wait(lambda: "C" in key_of(pty, "cancel unfinished jobs"), "the key in the help")
+        pty.press("escape")
+        pty.wait_gone("HELP")
+        pty.press("C")
+        pty.wait_to_answer("Cancel job")
+        pty.press("y")
+        pty.wait(lambda: project.state(job) is State.CANCELLED, "cancelled job")
+    project.close()
+
+
+def key_of(pty: Pty, words: str) -> str:
+    """Return what stands before some words on the screen."""
+    return next((row.partition(words)[0] for row in pty.text.split("\n") if words in row), "")

@@ -101,3 +101,37 @@ def test_a_url_that_is_none_is_refused_before_the_screen(valkey: Server, tmp_pat
         assert "http" in pty.text
         assert pty.text.strip().count("Traceback") == 0
     desk.close()
+
+
+def test_a_user_who_may_only_read_sees_everything_and_is_told_why_no_key_writes(
+    own: tuple[Server, Desk],
+) -> None:
+    server, desk = own
+    job = desk.enqueue("wait", "alpha", seconds=600)
+    rights = "-@all +@read +@connection +info +time +multi +exec".split()
+    keys = [f"%R~{{{desk.prefix}}}:*", f"%R~{{{desk.prefix}:*}}:*"]
+    assert server.ask("ACL", "SETUSER", "viewer", "on", ">secret", *rights, *keys) == b"OK"
+    desk.environ["REDIS_URL"] = server.url.replace("redis://", "redis://viewer:secret@")
+    with desk.opened(size=(140, 24)) as pty:
+        pty.wait_for("> alpha")
+        pty.press("p")
+        pty.wait(lambda: "viewer" in last(pty) or "NOPERM" in last(pty), "why it is not paused")
+        assert "PAUSED" not in pty.text
+        pty.press("enter")
+        pty.wait_for("JOBS PENDING 1")
+        pty.press("tab", "tab", "x")
+        pty.wait_to_answer("Cancel job")
+        pty.press("y")
+        pty.wait(lambda: "viewer" in last(pty) or "NOPERM" in last(pty), "why it goes on")
+        pty.press("escape", "3", "4", "5", "6", "7", "8")
+        pty.wait_for("SERVER valkey")
+        pty.press("q")
+        assert pty.ended() == 0
+        assert "Traceback" not in pty.raw
+        assert "secret" not in pty.raw
+    assert desk.state(job).value == "pending"
+
+
+def last(pty: Pty) -> str:
+    """Return the status line."""
+    return pty.text.split("\n")[-2]

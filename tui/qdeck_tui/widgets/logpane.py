@@ -197,7 +197,7 @@ class LogPane(Pane):
             f"level >={self.level}" if self.level != "all" else "",
             f"find {self.needle}" if self.needle else "",
             f"{count(kept)} of {count(self.total)} lines" if self.total and self.total > kept
-            else f"{count(kept)} lines",
+            else plural(kept, "line"),
             "ended" if self.ended else "",
         ]  # fmt: skip
         return "  ".join(word for word in words if word)
