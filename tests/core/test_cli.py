@@ -143,6 +143,7 @@ def test_config_shows_values_and_where_they_come_from(qdeck: Program, prefix: st
     assert (rows["max_retries"]["value"], rows["max_retries"]["source"]) == ("9", "qdeck.toml")
     assert (rows["prefix"]["value"], rows["prefix"]["source"]) == (prefix, "QUEUE_PREFIX")
     assert rows["lease"]["source"] == "default"
+    assert rows["durability"]["value"] is None
     assert "s3cret" not in qdeck.run("config", REDIS_URL="redis://:s3cret@h/0").stdout
     assert "max_retries" in qdeck.fails("config", QUEUE_MAX_RETRIES="many").lower()
     qdeck.enqueue("send", "to=x", "-q", "mail")

@@ -40,6 +40,8 @@ def test_enqueue_reads_values_as_json_where_they_parse(qdeck: Program) -> None:
     assert datetime.fromisoformat(job["created_at"]).utcoffset() is not None
     assert job["error"] is None
     assert job["started_at"] is None
+    other = qdeck.json("enqueue", "send", "to=Infinity", "n=07", "-q", "mail")["id"]
+    assert qdeck.json("job", other)["payload"] == {"to": "Infinity", "n": "07"}
 
 
 def test_enqueue_takes_a_payload_a_time_and_metadata(qdeck: Program) -> None:

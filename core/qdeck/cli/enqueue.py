@@ -85,14 +85,19 @@ def _check(door: Door, task: str, values: dict[str, Any], chosen: dict[str, Any]
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse)
     except ValueError:
         return text
 
 
+def _refuse(word: str) -> Any:
+    # Python reads NaN and Infinity, which JSON does not know and would be stored as null.
+    raise ValueError(f"{word} is no JSON value")
+
+
 def _object(option: str, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse)
     except ValueError as error:
         raise click.UsageError(f"{option} is no JSON: {error}") from None
     if not isinstance(value, dict):

@@ -24,7 +24,10 @@ def config(url: str | None, prefix: str | None, as_json: bool) -> None:
     rows = load_settings(url, prefix=prefix).describe()
     if as_json:
         print_json(
-            [{"name": name, "value": value, "source": source} for name, value, source in rows]
+            [
+                {"name": name, "value": None if value == "-" else value, "source": source}
+                for name, value, source in rows
+            ]
         )
         return
     print_table(("name", "value", "from"), rows)
