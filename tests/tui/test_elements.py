@@ -4,6 +4,7 @@ an operator looks for.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from tests.tui.stage import running
 from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
-from qdeck.admin import AuditRow, Event, JobRef, Snapshot, Verdict, WorkerRow
+from qdeck.admin import AuditRow, Event, JobRef, ServerInfo, Snapshot, Verdict, WorkerRow
 from qdeck_tui.actions import ROWS
 from qdeck_tui.prompt import Prompt
 from qdeck_tui.screens.pace import Pace
@@ -32,6 +33,19 @@ class Busy(Twin):
             Event(START - timedelta(hours=2), "worker", "a worker came"),
             Event(START - timedelta(days=3), "worker", "a worker went"),
         )
+
+
+@dataclass
+class Served(Twin):
+    """A twin on a server that says how full it is."""
+
+    memory: int = int(2.1 * (1 << 30))
+
+    async def snapshot(self) -> Snapshot:
+        """Return the twin's, with the server's state."""
+        server = ServerInfo("valkey", "8.1", "there", self.memory, 4 << 30, "noeviction",
+                            "append-only file")  # fmt: skip
+        return replace(await super().snapshot(), server=server)
 
 
 @dataclass
@@ -150,3 +164,26 @@ def test_a_child_worker_is_named_as_the_command_that_it_is() -> None:
         {"kind": "process", "queues": "a, b", "app": "x:y", "slots": "4", "on_exit": "stop"}
     )
     assert "qdeck worker x:y -q a,b -c 4" in text[0]
+
+
+async def test_a_wide_screen_names_the_views_with_numbers_and_the_servers_state() -> None:
+    twin = Served()
+    stock = filled()
+    twin.records, twin.crew = stock.records, stock.crew
+    async with running(twin, size=(120, 40)) as desk:
+        text = await desk.until("mem 2.1G/4.0G noeviction aof")
+        assert re.search(
+            r"1 Overview   2 Queues \d   3 Running \d+   4 Later \d+   5 Cron   6", text
+        )
+        assert "6 Dead 250!" in text
+        assert "(1!)" in text
+        # What only trembles is not drawn again; what grows is.
+        twin.memory = int(2.2 * (1 << 30))
+        await desk.press("ctrl+r")
+        await desk.until(lambda screen: twin.calls.count("snapshot") > 5 and "mem 2.1G" in screen)
+        twin.memory = 3 << 30
+        await desk.until("mem 3.0G/4.0G")
+    async with running(twin) as desk:
+        text = desk.text()
+        assert "6Dead:250!" in text
+        assert "noeviction" not in text

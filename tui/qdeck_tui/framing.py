@@ -7,9 +7,10 @@ from time import monotonic
 
 from textual.geometry import Offset
 
+from qdeck.admin import Failure
 from qdeck_tui.actions import Row
 from qdeck_tui.dispatch import show_key
-from qdeck_tui.format import age, clock, safe
+from qdeck_tui.format import age, clock, memory, safe
 from qdeck_tui.screens.base import View
 from qdeck_tui.shell import Shell
 from qdeck_tui.widgets.chrome import HeaderState
@@ -17,6 +18,9 @@ from qdeck_tui.widgets.table import Table
 
 __all__ = ["Framing"]
 
+#: Cells from which the views have their whole names, and the server its state.
+WIDE = 110
+DISK = {"append-only file": "aof", "snapshots": "rdb", "none": "not on disk"}
 RTT_STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 20_000)
 
 
@@ -43,10 +47,24 @@ class Framing(Shell):
             label, rights, live, safe(note), self._rtt(), f"{at} {zone}", self.poller.frozen,
             "" if profile is None else profile.name, "" if profile is None else profile.style,
             profile is not None and profile.production,
+            self._server() if self.size.width >= WIDE else "",
         )  # fmt: skip
         view.header.tell(state)
         crumbs = [s.crumb for s in self.screen_stack if isinstance(s, View)]
         view.tabs.tell(self._tabs(), self.current_mode, tuple(crumbs), view.summary())
+
+    def _server(self) -> str:
+        """Return the server's memory and how it keeps data, in steps that do not tick."""
+        info = self.snapshot.server if self.snapshot is not None else None
+        if info is None or isinstance(info, Failure):
+            return ""
+        used = info.memory_bytes
+        if used is not None and not self._memory * 0.9 < used < self._memory * 1.1:
+            self._memory = used
+        limit = f"/{memory(info.memory_limit_bytes)}" if info.memory_limit_bytes else ""
+        words = [f"mem {memory(self._memory)}{limit}" if used is not None else ""]
+        disk = DISK.get(info.persistence, info.persistence)
+        return " ".join(filter(None, [*words, info.eviction, disk]))
 
     def _rtt(self) -> str:
         """Return the round trip in steps, which change only when it left its step clearly."""
@@ -59,18 +77,28 @@ class Framing(Shell):
         return f"rtt <{self._rtt_step}ms"
 
     def _tabs(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Return the views, each with what an operator should see of it without going there."""
+        wide = self.size.width >= WIDE
         badges = {}
         queues = self.snapshot.queues if self.snapshot else ()
         if isinstance(queues, tuple):
             dead = sum(queue.dead or 0 for queue in queues)
-            badges["dead"] = f":{dead:,}!" if dead else ""
+            badges["dead"] = (f" {dead:,}!" if wide else f":{dead:,}!") if dead else ""
+            if wide and queues:
+                later = sum((queue.scheduled or 0) + (queue.retrying or 0) for queue in queues)
+                badges["queues"] = f" {len(queues)}"
+                badges["running"] = f" {sum(queue.running or 0 for queue in queues):,}"
+                badges["later"] = f" {later:,}"
         lost = sum(1 for worker in self._crew if worker.state in ("lost", "stuck"))
         badges["workers"] = f":{lost}!" if lost else ""
+        if wide and self._crew:
+            badges["workers"] = f" {len(self._crew)}" + (f" ({lost}!)" if lost else "")
         return tuple(
-            (row.id, row.key, row.label, badges.get(row.id, ""))
+            (row.id, row.key, f" {row.id.capitalize()}" if wide else row.label,
+             badges.get(row.id, ""))
             for row in self.dispatch.rows
             if row.group == "views"
-        )
+        )  # fmt: skip
 
     def changed(self) -> None:
         """Draw the footer soon, once, since what the keys mean may have changed."""

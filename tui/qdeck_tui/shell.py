@@ -109,7 +109,7 @@ class Shell(DeltaMixin, TerminalMixin, PromptApp):
         self.sheet: Sheet | None = None
         self.typing: Typing | None = None
         self._token = self._first_token = 0
-        self._rtt_step = 0
+        self._rtt_step = self._memory = 0
         self._footer_due = False
         self._crew: tuple[WorkerRow, ...] = ()
         self._trouble = "connecting"

@@ -21,7 +21,9 @@ ALWAYS = 3
 
 @dataclass(frozen=True, slots=True)
 class HeaderState:
-    """What the header says. `live` is false with the reason in `note` when data is old."""
+    """What the header says. `live` is false with the reason in `note` when data is old; `server` is
+    what a wide screen has room for.
+    """
 
     label: str = "connecting"
     rights: str = "rw"
@@ -33,6 +35,7 @@ class HeaderState:
     profile: str = ""
     profile_style: str = ""
     production: bool = False
+    server: str = ""
 
 
 class Header(Canvas):
@@ -58,7 +61,10 @@ class Header(Canvas):
             sign = ("= frozen", "warn")
         right = f"{state.rtt}  {state.clock} " if width_ >= 50 else f"{state.clock} "
         room = width_ - sum(width(text) for text, _ in left) - 4 - width(sign[0]) - width(right)
-        left += [("  ", ""), (cut(state.label, max(8, room)), ""), ("  ", ""), sign]
+        left += [("  ", ""), (cut(state.label, max(8, room)), ""), ("  ", "")]
+        if state.server and room - width(state.label) > width(state.server) + 2:
+            left += [(state.server, "dim"), ("  ", "")]
+        left.append(sign)
         gap = width_ - sum(width(text) for text, _ in left) - width(right)
         if gap < 1:
             left = [*left[:-1], (cut(sign[0], max(6, width(sign[0]) + gap - 1)), sign[1])]
@@ -106,13 +112,15 @@ class Tabs(Canvas):
             return [((f" {way}", "bold"), (" " * gap, ""), (summary + " ", "dim"))]
         line: list[Span] = [(" ", "")]
         at = 1
+        used = sum(width(f"{key}{label}{badge}") for _, key, label, badge in self.tabs)
+        gap = 3 if used + 3 * len(self.tabs) < cells else 1
         for identifier, key, label, badge in self.tabs:
             word = f"{key}{label}{badge}"
-            style = "bold cursor" if identifier == self.current else "bad" if badge else ""
+            style = "bold cursor" if identifier == self.current else "bad" if "!" in badge else ""
             shown = f"[{word}]" if self.look.plain and identifier == self.current else word
-            line += [(shown, style), (" ", "")]
+            line += [(shown, style), (" " * gap, "")]
             self._places.append((at, at + width(shown), key))
-            at += width(shown) + 1
+            at += width(shown) + gap
         return [tuple(line)]
 
     def on_click(self, event: Click) -> None:
