@@ -73,14 +73,24 @@ def test_one_task_is_paused_and_the_others_of_its_queue_still_run(
 
 def test_the_running_job_is_cancelled_and_told_so(night: Night, operator: Operator) -> None:
     job = night.shop.overdue_job()
-    operator.press("3")
-    operator.sees(f"> {job.id[-8:]}")
-    operator.press("x")
-    operator.reads("Cancel job", "y yes")
-    operator.press("y")
-    operator.sees("cancel")
-    wait_until(lambda: night.shop.found(job.id, "reports").state is State.CANCELLED)
-    operator.within(3)
+    tidying = night.shop.folder / "yearly.tidying"
+    tidying.touch()
+    with night.operator() as other:
+        other.press("3")
+        other.sees(f"> {job.id[-8:]}")
+        other.press("enter")
+        other.sees(f"JOB {job.id}", "RUNNING 1/")
+        operator.press("3")
+        operator.sees(f"> {job.id[-8:]}")
+        operator.press("x")
+        operator.reads("Cancel job")
+        operator.press("y")
+        operator.sees("asked to stop")
+        operator.within(3)
+        other.sees("asked to stop", "tidying up yearly")
+        tidying.unlink()
+        other.sees(f"JOB {job.id}", " CANCELLED 1/")
+    assert night.shop.found(job.id, "reports").state is State.CANCELLED
 
 
 def test_a_delayed_job_runs_now(night: Night, operator: Operator) -> None:

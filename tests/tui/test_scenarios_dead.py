@@ -73,8 +73,11 @@ def test_exactly_the_jobs_of_one_group_are_retried(
     retry(operator)
     (late,) = night.shop.arrive(1)
     go(night, operator)
-    wait_long(operator, lambda: newest(night).state == "done", "all are started")
+    operator.until(lambda: newest(night).done > 100, "it is in the middle")
     operator.within(3, 4)
+    operator.pty.hang_up()
+    assert newest(night).state == "running"
+    wait_until(lambda: newest(night).state == "done", patience=240)
     operation = newest(night)
     assert (operation.total, operation.ok, operation.skipped) == (COUNT, COUNT, 0)
     assert night.shop.dead() == [late]
@@ -99,11 +102,23 @@ def test_a_retry_stops_after_ten_new_failures(
         wait_until(lambda: set(night.shop.dead()) == set(dead))
         again = [each for each in dead if night.shop.found(each, "emails").attempt > 1]
         assert len(again) == 10
+        # The same once more, and nobody is there when it is to stop.
+        with night.operator() as second:
+            retry(second)
+            go(night, second)
+            second.pty.hang_up()
+        wait_until(lambda: newest(night).state != "running")
+        operation = newest(night)
+        assert (operation.state, operation.new_failures) == ("stopped", 10)
+        assert (operation.done, operation.completed) == (10, 0)
+        wait_until(lambda: set(night.shop.dead()) == set(dead))
+        assert sum(night.shop.found(each, "emails").attempt - 1 for each in dead) == 20
 
 
 def test_payloads_are_patched_and_retried_after_a_good_first_one(
     night: Night, dead: list[str], operator: Operator
 ) -> None:
+    before = {each: night.shop.found(each, "emails").attempt for each in dead}
     with mails(night):
         operator.press("6")
         operator.sees("> ", "KeyError: 'currency'", f"{COUNT:,}")
@@ -118,13 +133,24 @@ def test_payloads_are_patched_and_retried_after_a_good_first_one(
         go(night, operator)
 
         operator.until(lambda: newest(night).canary == "ok", "the first one is good")
-        wait_long(operator, lambda: newest(night).completed == COUNT, "all complete")
+        operator.until(lambda: newest(night).done > 100, "it is in the middle")
         operator.within(4, 25)
+        operator.pty.hang_up()
+        assert newest(night).state == "running"
+        with night.operator() as second:
+            second.until(
+                lambda: " ok, 0 failed again" in second.row("patch and retry in emails: "),
+                "progress on return",
+            )
+            wait_long(second, lambda: newest(night).completed == COUNT, "all complete")
+            second.press("6")
+            second.sees(f"{COUNT:,}/{COUNT:,} started, {COUNT:,} ok, 0 failed again")
         operation = newest(night)
         assert (operation.state, operation.ok, operation.failed_again) == ("done", COUNT, 0)
-        operator.sees(f"{COUNT:,}/{COUNT:,} started, {COUNT:,} ok, 0 failed again")
-        job = night.shop.found(dead[7], "emails")
-        assert (job.state, job.payload["currency"]) == (State.COMPLETED, "EUR")
+        for job_id in dead:
+            job = night.shop.found(job_id, "emails")
+            assert (job.state, job.attempt) == (State.COMPLETED, before[job_id] + 1)
+            assert job.payload["currency"] == "EUR"
 
 
 def test_an_operation_goes_on_without_the_terminal_that_started_it(

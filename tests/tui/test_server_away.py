@@ -108,7 +108,7 @@ def test_a_user_who_may_only_read_sees_everything_and_is_told_why_no_key_writes(
 ) -> None:
     server, desk = own
     job = desk.enqueue("wait", "alpha", seconds=600)
-    rights = "-@all +@read +@connection +info +time +multi +exec".split()
+    rights = ["-@all", "+@read", "+@connection", "+info", "+time", "+multi", "+exec"]
     keys = [f"%R~{{{desk.prefix}}}:*", f"%R~{{{desk.prefix}:*}}:*"]
     assert server.ask("ACL", "SETUSER", "viewer", "on", ">secret", *rights, *keys) == b"OK"
     desk.environ["REDIS_URL"] = server.url.replace("redis://", "redis://viewer:secret@")

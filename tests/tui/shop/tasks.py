@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from tests.tui.shop.billing import mail
@@ -70,15 +71,28 @@ async def render_pdf(report: int, pages: int) -> int:
 
 
 async def build_report(ctx: Context, name: str, rows: int, pause: float = 0.0) -> int:
-    """Log a line for each row, and say how far it is."""
-    for row in range(rows):
-        if row % 10 == 7:
-            ctx.log.warning("row %d has no currency, taking EUR", row)
-        else:
-            ctx.log.info("row %d of %d of %s", row, rows, name)
-        ctx.progress(100 * row / rows, f"row {row}")
-        await asyncio.sleep(pause)
+    """Log a line for each row, and say how far it is; told to stop, tidy up as long as a file of
+    its name says.
+    """
+    try:
+        for row in range(rows):
+            if row % 10 == 7:
+                ctx.log.warning("row %d has no currency, taking EUR", row)
+            else:
+                ctx.log.info("row %d of %d of %s", row, rows, name)
+            ctx.progress(100 * row / rows, f"row {row}")
+            await asyncio.sleep(pause)
+    except asyncio.CancelledError:
+        ctx.log.warning("tidying up %s", name)
+        while tidying(name):
+            await asyncio.sleep(0.05)
+        raise
     return rows
+
+
+def tidying(name: str) -> bool:
+    """Return whether a report that is told to stop is to go on with that."""
+    return Path(f"{name}.tidying").exists()
 
 
 async def import_csv(ctx: Context, file: str, seconds: float) -> str:
