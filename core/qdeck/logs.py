@@ -69,6 +69,11 @@ class LogBuffer:
         """Whether lines wait."""
         return bool(self._lines or self._partial)
 
+    @property
+    def waiting(self) -> int:
+        """How many lines wait."""
+        return len(self._lines)
+
     def add(self, level: str, text: str) -> None:
         """Take a message of one or several lines."""
         now = time.monotonic()

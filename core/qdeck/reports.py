@@ -23,6 +23,9 @@ __all__ = ["Reports"]
 _log = logging.getLogger("qdeck.worker")
 #: Seconds between two sends of progress and log lines.
 EVERY: Final = 0.2
+#: The same while a run says so many lines in between: they soon push each other out.
+BUSY: Final = 0.05
+MANY: Final = 200
 #: Parts of a log that are stored at a time: more than a buffer can hold.
 PARTS: Final = 5
 
@@ -36,6 +39,7 @@ class Reports:
         self._deck = deck
         self._dirty: set[LogOrRun] = set()
         self._reporting = False
+        self._busy = False
         self.note = self._dirty.add
 
     @property
@@ -46,7 +50,8 @@ class Reports:
     async def often(self) -> None:
         """Store what waits, again and again, until cancelled."""
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(BUSY if self._busy else EVERY)
+            self._busy = False
             if self._dirty:
                 self._reporting = True
                 await self._store_safely(self._take_dirty())
@@ -101,6 +106,7 @@ class Reports:
                 by_queue.setdefault(buffer.owner.queue, []).append(buffer)
         for queue, found in by_queue.items():
             for buffer in found:
+                self._busy = self._busy or buffer.waiting >= MANY
                 # Bounded, since who speaks may speak faster than lines are stored.
                 for _ in range(PARTS):
                     part = buffer.take()

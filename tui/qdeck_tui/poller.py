@@ -19,7 +19,10 @@ __all__ = ["LogRead", "Poller", "Read", "Refreshed"]
 
 Read = Callable[[Admin], Awaitable[object]]
 PART_LIMIT = 12.0
-TAIL_PAUSE = 0.25
+# Seconds between two readings of a log: where few lines come, where many do, and to catch up.
+TAIL_PAUSE, TAIL_MANY, TAIL_FULL = 0.25, 0.02, 0.002
+# So many lines in one reading are many.
+MANY = 20
 # Lines of a log that are read at once: a key waits for no more than these.
 AT_ONCE = 200
 # The same over a line that takes seconds longer than this, where many readings would fall behind.
@@ -215,7 +218,9 @@ class Poller:
                 # A finished job may be retried and write again: look from time to time.
                 await asyncio.sleep(2.0)
             else:
-                await asyncio.sleep(0.005 if len(chunk.lines) >= limit else TAIL_PAUSE)
+                came = len(chunk.lines)
+                pause = TAIL_FULL if came >= limit else TAIL_MANY if came >= MANY else TAIL_PAUSE
+                await asyncio.sleep(pause)
 
 
 async def _shut(admin: Admin) -> None:
