@@ -94,6 +94,10 @@ def test_a_summary_has_counts_and_percentiles_for_each_task() -> None:
     assert (first.enqueued, first.completed, first.retried, first.dead) == (20, 20, 0, 0)
     assert (first.wait_p50, first.wait_p95, first.run_p95) == (1.0, 1.9, 0.19)
     assert (second.completed, second.retried, second.dead, second.wait_p50) == (0, 2, 1, None)
+    begun = jobs[-1].created_at
+    assert begun is not None
+    (second,) = summarise(jobs[-1:], {jobs[-1].id: begun + timedelta(seconds=7)})
+    assert second.wait_p50 == 7
     lines = table([first, second]).splitlines()
     assert [line.split()[:5] for line in lines[1:]] == [
         ["a", "20", "20", "0", "0"],

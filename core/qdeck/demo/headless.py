@@ -10,9 +10,11 @@ import contextlib
 import itertools
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from qdeck.admin import JobRef
 from qdeck.demo.plan import Planned
 from qdeck.demo.session import Session
 from qdeck.demo.summary import TaskSummary, misfits, summarise
@@ -47,12 +49,13 @@ async def run_headless(
         try:
             enqueued = await session.enqueue(planned)
             jobs = await _finished(planned, enqueued, running)
+            found = [job for job in jobs.values() if job is not None]
+            starts = await _first_starts(found)
         finally:
             await worker.stop()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
-        found = [job for job in jobs.values() if job is not None]
-        return Report(summarise(found), misfits(planned, jobs), time.monotonic() - began)
+        return Report(summarise(found, starts), misfits(planned, jobs), time.monotonic() - began)
 
 
 async def _finished(
@@ -80,6 +83,22 @@ async def _finished(
         job = enqueued[number]
         jobs[number] = await deck.job(job.id, queue=job.queue)
     return jobs
+
+
+async def _first_starts(jobs: list[Job[Any]]) -> dict[str, datetime]:
+    """Return when the first run of each job began that needed several; its record tells the last.
+
+    Read when all is over, so that nothing is slowed down by it.
+    """
+    door = deck.admin(read_only=True)
+    starts: dict[str, datetime] = {}
+    for job in jobs:
+        if job.attempt > 1:
+            detail = await door.job(JobRef(job.id, job.queue))
+            begun = [run.started_at for run in detail.attempts if run.started_at] if detail else []
+            if begun:
+                starts[job.id] = min(begun)
+    return starts
 
 
 def _has_finished(job: Job[Any] | None) -> bool:

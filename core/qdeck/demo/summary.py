@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from qdeck.demo.plan import Planned
@@ -22,7 +24,7 @@ _HEAD = ("task", "enqueued", "completed", "retried", "dead", "wait p50", "p95", 
 class TaskSummary:
     """One task; times in seconds, None when no job tells. `retried` are runs after the first.
 
-    Waits are those of jobs that needed one run, from due to started.
+    Waits are those for the first run, from due to started.
     """
 
     task: str
@@ -36,12 +38,17 @@ class TaskSummary:
     run_p95: float | None
 
 
-def summarise(jobs: Iterable[Job[Any]]) -> list[TaskSummary]:
-    """Return a line for each task, by name."""
+def summarise(
+    jobs: Iterable[Job[Any]], first_starts: Mapping[str, datetime] = MappingProxyType({})
+) -> list[TaskSummary]:
+    """Return a line for each task, by name.
+
+    `first_starts` has, by id, when the first run began of jobs that needed several.
+    """
     by_task: dict[str, list[Job[Any]]] = {}
     for job in jobs:
         by_task.setdefault(job.task, []).append(job)
-    return [_summary(task, by_task[task]) for task in sorted(by_task)]
+    return [_summary(task, by_task[task], first_starts) for task in sorted(by_task)]
 
 
 def misfits(planned: Sequence[Planned], jobs: Mapping[int, Job[Any] | None]) -> list[str]:
@@ -79,14 +86,17 @@ def table(rows: Sequence[TaskSummary]) -> str:
     )
 
 
-def _summary(task: str, jobs: Sequence[Job[Any]]) -> TaskSummary:
+def _summary(
+    task: str, jobs: Sequence[Job[Any]], first_starts: Mapping[str, datetime]
+) -> TaskSummary:
     waits, runs = [], []
     for job in jobs:
         if job.started_at is None:
             continue
-        if job.attempt == 1 and job.created_at is not None:
+        first = job.started_at if job.attempt == 1 else first_starts.get(job.id)
+        if first is not None and job.created_at is not None:
             due = max(job.created_at, job.available_at or job.created_at)
-            waits.append(max((job.started_at - due).total_seconds(), 0.0))
+            waits.append(max((first - due).total_seconds(), 0.0))
         if job.finished_at is not None:
             runs.append((job.finished_at - job.started_at).total_seconds())
     return TaskSummary(
