@@ -220,9 +220,9 @@ class Deck(TaskDecorators, Inquiry):
             if last is not None and sending is not None:
                 await self._file(jobs, filed, last, await sending)
         finally:
-            if sending is not None and not sending.done():
+            if sending is not None:
                 sending.cancel()
-                await asyncio.wait([sending])
+                await asyncio.gather(sending, return_exceptions=True)
         return jobs
 
     async def _file(
