@@ -48,20 +48,28 @@ _FIELDS: Final = (
     "state", "verb", "actor", "states", "starter", "changes", "resume", "canary", "task", "ender",
     "arg",
 )  # fmt: skip
+#: Steps in a row that others took, from which on hands look less often, and how often then (s).
+_MISSES: Final = 3
+_STANDBY: Final = 0.1
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class Hands:
     """How a step reaches the server: `run` sends a script, `read` plain commands together."""
 
-    __slots__ = ("deck", "read", "run")
+    __slots__ = ("deck", "misses", "read", "run")
 
-    def __init__(self, deck: Deck, run: Run, read: Read) -> None:
-        """Take both ways, and the deck whose server it is."""
+    def __init__(
+        self, deck: Deck, run: Run, read: Read, misses: dict[str, int] | None = None
+    ) -> None:
+        """Take both ways, the deck whose server it is, and how often in a row other hands were
+        there first, by operation.
+        """
         self.deck, self.run, self.read = deck, run, read
+        self.misses = {} if misses is None else misses
 
 
-async def advance_all(deck: Deck, queue: str) -> float | None:
+async def advance_all(deck: Deck, queue: str, misses: dict[str, int] | None = None) -> float | None:
     """Do one step of each operation that runs in a queue; the seconds until the next is due, None
     where none runs.
 
@@ -69,7 +77,7 @@ async def advance_all(deck: Deck, queue: str) -> float | None:
     away.
     """
     keys, due, seen, at = deck.keys(queue), None, 0, 0
-    hands = Hands(deck, deck.execute, lambda commands: _read(deck, commands))
+    hands = Hands(deck, deck.execute, lambda commands: _read(deck, commands), misses)
     while True:
         (names,) = await hands.read([("ZRANGE", keys.ops, at, at + _PAGE - 1, "REV")])
         if isinstance(names, BaseException) or not names:
@@ -96,13 +104,13 @@ async def advance_all(deck: Deck, queue: str) -> float | None:
 
 async def carry_on(deck: Deck, queues: Sequence[str]) -> None:
     """Carry on the operations of some queues until cancelled; errors are logged and end nothing."""
-    due = dict.fromkeys(queues, 0.0)
+    due, misses = dict.fromkeys(queues, 0.0), dict[str, int]()
     clock = asyncio.get_running_loop().time
     while True:
         queue = min(due, key=due.__getitem__)
         await asyncio.sleep(max(0.0, due[queue] - clock()))
         try:
-            wait = await advance_all(deck, queue)
+            wait = await advance_all(deck, queue, misses)
         except QdeckError as error:
             _log.warning("bulk operations of queue %s: %s", queue, error)
             wait = None
@@ -128,9 +136,13 @@ async def carry(hands: Hands, keys: QueueKeys, operation: str) -> float | None:
         await _resume(hands, keys, operation, fields)
     step = steps.read_step(await hands.run(steps.pace(keys, operation)))
     if step.state != "running":
+        hands.misses.pop(operation, None)
         return None
     if not step.granted:
-        return step.wait_s
+        # One pair of hands is enough: the others look whether it still is there.
+        missed = hands.misses[operation] = hands.misses.get(operation, 0) + 1
+        return step.wait_s + (random.uniform(0.5, 1.5) * _STANDBY if missed > _MISSES else 0.0)
+    hands.misses.pop(operation, None)
     if fields["verb"] == "move_queue":
         return await _send(hands, keys, operation, fields, step)
     changes = decode_changes(fields["changes"])
