@@ -84,7 +84,9 @@ async def build_report(ctx: Context, name: str, rows: int, pause: float = 0.0) -
             await asyncio.sleep(pause)
     except asyncio.CancelledError:
         ctx.log.warning("tidying up %s", name)
-        while tidying(name):
+        for _ in range(1200):
+            if not tidying(name):
+                break
             await asyncio.sleep(0.05)
         raise
     return rows
