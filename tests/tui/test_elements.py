@@ -14,7 +14,18 @@ from tests.tui.stage import running
 from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
-from qdeck.admin import AuditRow, Event, JobRef, ServerInfo, Snapshot, Verdict, WorkerRow
+from qdeck.admin import (
+    AuditRow,
+    ErrorGroup,
+    Event,
+    Fact,
+    JobRef,
+    ServerInfo,
+    Shared,
+    Snapshot,
+    Verdict,
+    WorkerRow,
+)
 from qdeck_tui.actions import ROWS
 from qdeck_tui.prompt import Prompt
 from qdeck_tui.screens.pace import Pace
@@ -46,6 +57,21 @@ class Served(Twin):
         server = ServerInfo("valkey", "8.1", "there", self.memory, 4 << 30, "noeviction",
                             "append-only file")  # fmt: skip
         return replace(await super().snapshot(), server=server)
+
+
+@dataclass
+class Lacking(Twin):
+    """A twin that knows an argument which the dead jobs lack."""
+
+    @classmethod
+    def like(cls, twin: Twin) -> Lacking:
+        """Return one with the jobs of another."""
+        return cls(records=twin.records, details=twin.details, crew=twin.crew)
+
+    async def shared(self, group: ErrorGroup) -> Shared:
+        """Return the twin's, and the argument."""
+        found = await super().shared(group)
+        return replace(found, facts=(Fact("missing", "currency", 1.0, "no currency"), *found.facts))
 
 
 @dataclass
@@ -187,3 +213,29 @@ async def test_a_wide_screen_names_the_views_with_numbers_and_the_servers_state(
         text = desk.text()
         assert "6Dead:250!" in text
         assert "noeviction" not in text
+
+
+async def test_samples_fill_the_line_of_a_patch() -> None:
+    async with running(Lacking.like(filled())) as desk:
+        await desk.press("6")
+        await desk.until("SAMPLE")
+        await desk.press("e")
+        await desk.until('sample  {"invoice"')
+        await desk.until("Ctrl+T samples")
+        await desk.press("ctrl+t", *"EUR")
+        await desk.until('[args.currency = "EUR"')
+        await desk.press("ctrl+t")
+        await desk.until("[args.invoice = ")
+        await desk.press("tab", "ctrl+t")
+        await desk.until("no samples for this field")
+
+
+async def test_a_new_job_can_take_the_payload_of_another() -> None:
+    async with running(filled()) as desk:
+        await desk.press("2", "enter")
+        await desk.until("TASKS")
+        await desk.until("JOBS PENDING")
+        await desk.press("n", "tab")
+        await desk.until("Ctrl+T samples")
+        await desk.press("ctrl+t")
+        await desk.until('payload    [{"')

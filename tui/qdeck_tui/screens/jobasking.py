@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import cast
 
 from qdeck.admin import (
     Admin,
@@ -15,6 +16,8 @@ from qdeck.admin import (
     Operation,
     Outcome,
     QueueRow,
+    StateName,
+    Window,
     parse_moment,
 )
 from qdeck_tui.actions import Subject, freeze
@@ -41,15 +44,12 @@ def new_job(desk: Console, queue: QueueRow, task: str) -> None:
     """Ask for a new job of a queue."""
     if refused(desk, "new job"):
         return
+    arguments = Text(
+        "payload", "payload", field_of("{}"), lambda text: "" if text else "a JSON object", "json"
+    )
     fields = (
         Text("task", "task", field_of(task), lambda text: "" if text else "the name of a task"),
-        Text(
-            "payload",
-            "payload",
-            field_of("{}"),
-            lambda text: "" if text else "a JSON object",
-            "json",
-        ),
+        arguments,
         Text("delay", "delay, s", field_of(""), positive),
         Text("priority", "priority", field_of(""), _priority),
     )
@@ -72,6 +72,26 @@ def new_job(desk: Console, queue: QueueRow, task: str) -> None:
 
     note = "The payload is checked against what the task takes. Priority 0 to 9, empty: its own."
     form = open_form(desk, f"NEW JOB IN {queue.name}", fields, note, checked)
+
+    async def look() -> None:
+        if desk.admin is not None:
+            arguments.samples = await _samples(desk.admin, queue.name, task)
+            desk.update_sheet()
+
+    desk.begin_work(look(), "no samples")
+
+
+async def _samples(admin: Admin, queue: str, task: str) -> tuple[str, ...]:
+    """Return the payloads of a few jobs of a task, the newest completed ones first."""
+    found: list[str] = []
+    query = f"task:{task}" if task else ""
+    for state, reverse in (("completed", True), ("pending", False), ("dead", True)):
+        page = await admin.jobs(queue, cast("StateName", state), Window(0, 3, reverse), query)
+        for row in page.rows[:3]:
+            detail = await admin.job(row.ref)
+            if detail is not None and row.task == task:
+                found.append(detail.payload)
+    return tuple(dict.fromkeys(found))[:5]
 
 
 def again(desk: Console, job: JobRow) -> None:

@@ -6,9 +6,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from qdeck.admin import Admin, Change, Denied, Diff, Draft, ErrorGroup, Selection
+from qdeck.admin import (
+    Admin,
+    Change,
+    Denied,
+    Diff,
+    Draft,
+    ErrorGroup,
+    JobRef,
+    JobRow,
+    Selection,
+    Window,
+)
 from qdeck_tui.actions import Subject, freeze
 from qdeck_tui.desk import Console
 from qdeck_tui.format import cut, plural, prose, safe, short_id
@@ -32,8 +44,10 @@ def open_patch(desk: Console, subject: Subject, what: str) -> None:
         return
     first = Choice("canary", "try 1 first", _YES_NO)
     resume = Choice("resume", "then resume", _YES_NO)
+    setting = Text("changes", "set", Field(), _changes, "parts")
+    sample: list[str] = []
     fields = (
-        Text("changes", "set", Field(), _changes, "parts"),
+        setting,
         Text("rate", "rate /s", _field(f"{RATE:g}"), _rate),
         Text("stop", "stop after", _field(str(STOP_AFTER)), _stop),
         first,
@@ -46,10 +60,42 @@ def open_patch(desk: Console, subject: Subject, what: str) -> None:
         _ask(desk, subject, values, what)
 
     form = Form(
-        _TITLE, fields, lambda values: _notes(values, what),
+        _TITLE, fields, lambda values: (*sample, *_notes(values, what)),
         changed=desk.update_sheet, done=done, closed=desk.close_sheet,
     )  # fmt: skip
     desk.open_sheet(form)
+
+    async def look() -> None:
+        if desk.admin is None:
+            return
+        payload, setting.samples = await _samples(desk.admin, subject)
+        if payload:
+            sample.append(f"sample  {cut(payload, 64)}")
+        desk.update_sheet()
+
+    desk.begin_work(look(), "no samples")
+
+
+async def _samples(admin: Admin, subject: Subject) -> tuple[str, tuple[str, ...]]:
+    """Return the newest payload, and lines that could be wanted: what is missing comes first."""
+    first = subject.targets[0]
+    missing: list[str] = []
+    ref: JobRef | None = None
+    if isinstance(first, ErrorGroup):
+        page = await admin.group(first, Window(0, 1))
+        ref = page.rows[0].ref if page.rows else None
+        with suppress(Denied):
+            found = await admin.shared(first)
+            missing = [fact.name for fact in found.facts if fact.kind == "missing"]
+    elif isinstance(first, JobRow):
+        ref = first.ref
+    detail = None if ref is None else await admin.job(ref)
+    if detail is None:
+        return "", ()
+    known = _object(detail.payload)
+    lines = [f'args.{name} = ""' for name in missing if name not in known]
+    lines += [f"args.{name} = {_text(value)}" for name, value in known.items()]
+    return safe(detail.payload), tuple(lines)
 
 
 def _denied(desk: Console, subject: Subject) -> str:
@@ -155,7 +201,7 @@ def shown_diff(diff: Diff) -> str:
     return safe(f"{old}  >  {_text(come)}")
 
 
-def _text(values: dict[str, Any]) -> str:
+def _text(values: Any) -> str:
     return json.dumps(values, ensure_ascii=False)
 
 

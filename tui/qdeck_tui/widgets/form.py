@@ -18,7 +18,7 @@ __all__ = ["Choice", "Form", "Text"]
 @dataclass(slots=True)
 class Text:
     """A field of text. `check` returns what is wrong with it, empty when nothing is; `shape` is how
-    it stands in the file of an editor.
+    it stands in the file of an editor, `samples` what Ctrl+T puts in, one after the other.
     """
 
     name: str
@@ -26,6 +26,8 @@ class Text:
     field: Field = field(default_factory=Field)
     check: Callable[[str], str] = lambda text: ""
     shape: Shape = "line"
+    samples: tuple[str, ...] = ()
+    sample_at: int = -1
 
     @property
     def value(self) -> str:
@@ -123,6 +125,8 @@ class Form:
         elif key == "ctrl+x":
             self._submit()
             return
+        elif key == "ctrl+t":
+            self._take_sample(here)
         elif key in ("tab", "down", "enter", "shift+tab", "up"):
             step = -1 if key in ("shift+tab", "up") else 1
             self._at = (self._at + step) % len(self.fields)
@@ -136,6 +140,18 @@ class Form:
             self._touched = True
             self.problem = ""
         self._changed()
+
+    def _take_sample(self, here: Text | Choice) -> None:
+        """Put the next sample into a field."""
+        if not isinstance(here, Text) or not here.samples:
+            self.problem = "no samples for this field"
+            return
+        here.sample_at = (here.sample_at + 1) % len(here.samples)
+        sample = here.samples[here.sample_at]
+        # A value that is still to be typed is typed between its quotes.
+        here.field.put(sample, fresh=not sample.endswith('""'))
+        here.field.at -= sample.endswith('""')
+        self._touched, self.problem = True, ""
 
     def paste(self, text: str) -> None:
         """Put pasted text into the field."""
@@ -184,6 +200,8 @@ class Form:
 
     def hints(self) -> tuple[tuple[str, str], ...]:
         """Return the keys for the footer."""
-        text = isinstance(self.here, Text)
-        own = ("Ctrl+O", "$EDITOR") if text else ("Space", "choose")
-        return (("Ctrl+X", "go"), ("Tab", "field"), own, ("Esc", "close"))
+        own = [("Space", "choose")]
+        if isinstance(self.here, Text):
+            own = [("Ctrl+O", "$EDITOR")]
+            own += [("Ctrl+T", "samples")] if self.here.samples else []
+        return (("Ctrl+X", "go"), ("Tab", "field"), *own, ("Esc", "close"))
