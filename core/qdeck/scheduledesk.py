@@ -17,6 +17,7 @@ import msgspec
 from qdeck.admin import (
     SCHEDULE_ACTIONS,
     Ahead,
+    AuditRow,
     Backfill,
     Denied,
     Imported,
@@ -31,6 +32,7 @@ from qdeck.ahead import Coming, look_ahead
 from qdeck.cron import Cron
 from qdeck.cronpreview import preview
 from qdeck.job import new_id
+from qdeck.ledger import Entry as Act
 from qdeck.reader import at_ms
 from qdeck.rights import READ_ONLY
 from qdeck.schedule import (
@@ -204,8 +206,19 @@ class ScheduleDesk(ScheduleVerbs):
         enabled there; what stops half-way leaves it disabled, and moving it again carries on.
         """
         self._write("move schedule")
-        entry = required(await self._timetable.entry(named(name)), name)
-        there = self._keys(queue)
+        return await self._move_plan(
+            required(await self._timetable.entry(named(name)), name), queue, dry_run
+        )
+
+    async def _undo_schedule_move(self, row: AuditRow, act: Act, dry_run: bool) -> Outcome:
+        name = str(act.undo.get("name"))
+        entry = await self._timetable.within(name, row.queue)
+        if entry is None or str(entry.stored.revision) != str(act.undo.get("revision")):
+            raise Denied(f"something changed schedule {name} since; nothing was changed")
+        return await self._move_plan(entry, str(act.undo.get("queue")), dry_run, act.id)
+
+    async def _move_plan(self, entry: Entry, queue: str, dry_run: bool, of: str = "") -> Outcome:
+        there, name = self._keys(queue), entry.name
         if queue == entry.queue:
             return Outcome(f"{name} is in queue {queue} already")
         if dry_run:
@@ -225,7 +238,10 @@ class ScheduleDesk(ScheduleVerbs):
             [("SADD", shared.queues, queue), ("HSET", shared.schedules, name, queue)]
         )
         self.reader.refuse(replies)
-        await self._put_plan(here, "", None)
+        # What takes a move back stands beside the record of that.
+        back = Note(self._actor, "move schedule", f"back to {queue}", of=of) if of else None
+        await self._put_plan(here, "", back)
+        moved = Note(self._actor, "move schedule", f"from {entry.queue} to {queue}")
         command = store(
             there,
             name,
@@ -235,7 +251,7 @@ class ScheduleDesk(ScheduleVerbs):
             enabled=bool(stored.enabled),
             until=stored.until,
             next_slot=stored.next if stored.enabled else 0,
-            note=Note(self._actor, "move schedule", f"from {entry.queue} to {queue}"),
+            note=None if of else moved,
         )
         if await self.reader.run(command) < 0:
             raise Outrun(f"somebody else changed schedule {name} meanwhile; it is disabled")

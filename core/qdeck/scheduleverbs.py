@@ -29,6 +29,7 @@ from qdeck.reader import text
 from qdeck.record import decode_map, to_ms
 from qdeck.schedule import (
     Note,
+    Past,
     Stored,
     next_after,
     rfc3339,
@@ -225,7 +226,7 @@ class ScheduleVerbs(Desk):
             declared = str(act.undo.get("declared") or "")
             command = store(
                 keys, name, None, spec, declared=declared, enabled=enabled, until=until,
-                next_slot=due, note=note,
+                next_slot=due, past=_past_of(act), note=note,
             )  # fmt: skip
             if await self.reader.run(command) < 0:
                 raise Denied(f"somebody added schedule {name} since; nothing was changed")
@@ -358,3 +359,15 @@ def moment(what: str, value: datetime) -> int:
     if value.tzinfo is None:
         raise Denied(f"{what} {value.isoformat()} has no zone; write it with one, such as Z")
     return to_ms(value)
+
+
+def _past_of(act: Act) -> tuple[int, list[Past]]:
+    """Return the last slot and the history that the record of a removal holds."""
+    try:
+        return msgspec.convert(
+            (act.undo.get("last", 0), act.undo.get("history") or []),
+            tuple[int, list[Past]],
+            strict=False,
+        )
+    except msgspec.ValidationError:
+        return 0, []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import msgspec
 import pytest
 from tests.core.desk import Desk
 from tests.servers import Server
 
 from qdeck.admin import Denied, Outcome, ScheduleRow, ScheduleSpec
 from qdeck.operator import Operator
+from qdeck.schedule import Past, decode_stored
 
 NIGHTLY = ScheduleSpec("nightly", "0 2 * * mon-fri", "report", queue="q", zone="Europe/Berlin")
 
@@ -57,6 +59,47 @@ async def test_an_act_on_a_schedule_is_taken_back(valkey: Server, prefix: str, n
         assert (newest.verb, newest.of) == ("undo", act.id)
         with pytest.raises(Denied, match="already"):
             await desk.operator.undo(act.id)
+
+
+async def test_a_move_to_another_queue_is_taken_back(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        await desk.put(1)
+        await desk.operator.add_schedule(NIGHTLY)
+        before = await row_of(desk)
+        await desk.operator.move_schedule("nightly", "other")
+        assert (await row_of(desk)).queue == "other"
+        act = await desk.operator.last_undoable()
+        assert act is not None
+        assert (act.verb, act.outcome) == ("move schedule", "from q to other")
+        assert (await desk.operator.undo(act.id, dry_run=True)).changed == 1
+        await desk.operator.undo(act.id)
+        after = await row_of(desk)
+        assert (after.queue, after.next_slot, after.enabled) == ("q", before.next_slot, True)
+        with pytest.raises(Denied, match="was taken back by ana@here already"):
+            await desk.operator.undo(act.id)
+        assert await desk.operator.last_undoable() is None
+        await desk.operator.move_schedule("nightly", "other")
+        await desk.operator.disable_schedule("nightly")
+        (_, moved, *_) = await desk.operator.audit(queue="other")
+        with pytest.raises(Denied, match="changed schedule nightly since"):
+            await desk.operator.undo(moved.id)
+
+
+async def test_a_removed_schedule_comes_back_with_its_history(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        await desk.put(1)
+        await desk.operator.add_schedule(NIGHTLY)
+        key = desk.deck.keys("q").cron
+        stored = decode_stored(await desk.call("HGET", key, "nightly"))
+        assert stored is not None
+        past = [Past(3_600_000, "", 1500, "missed", 2), Past(7_200_000, "", 9, "completed", 1)]
+        raw = msgspec.msgpack.encode(msgspec.structs.replace(stored, history=past, last=7_200_000))
+        await desk.call("HSET", key, "nightly", raw)
+        before = await row_of(desk)
+        await desk.operator.remove_schedule("nightly")
+        await desk.operator.undo()
+        after = await row_of(desk)
+        assert (after.history, after.last_slot) == (before.history, before.last_slot)
 
 
 async def test_an_added_schedule_is_removed_again(valkey: Server, prefix: str) -> None:

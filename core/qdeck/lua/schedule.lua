@@ -40,6 +40,11 @@ if next_ms > 0 and next_ms <= row[5] and enabled == 1 then return -2 end
 
 local undo = { ['do'] = 'schedule', name = name, spec = row[7], declared = row[8], enabled = row[2],
   ['until'] = string.format('%.0f', row[3]) }
+if ARGV[12] == 'move schedule' then
+  undo = { ['do'] = 'schedule_move', name = name, queue = string.match(ARGV[13], '^from (%S+) to ') }
+elseif spec == '' then
+  undo.last, undo.history = string.format('%.0f', row[5]), row[11]
+end
 if spec == '' or enabled == 0 then call('PERSIST', meta_key) end
 local at = 0
 if spec == '' then
@@ -65,7 +70,7 @@ end
 if ARGV[12] ~= '' then
   local entry = { 'actor', ARGV[11], 'verb', ARGV[12], 'target', name, 'count', 1, 'outcome',
     ARGV[13], 'of', ARGV[14] }
-  if ARGV[12] ~= 'move schedule' then
+  if ARGV[12] ~= 'move schedule' or undo.queue then
     undo.revision = string.format('%.0f', row[1])
     for _, part in ipairs({ 'until', string.format('%.0f', now + 86400000), 'undo',
       cjson.encode(undo) }) do
