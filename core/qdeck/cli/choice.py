@@ -13,6 +13,7 @@ from qdeck.admin import STATES, Draft, JobRef, Selection, StateName
 from qdeck.cli.door import Door, confirm, references
 from qdeck.cli.look import QUEUE
 from qdeck.cli.ops import Pacing, run_paced
+from qdeck.errors import QdeckError
 
 __all__ = ["WHERE", "Choice", "choose_any", "choose_dead", "run_over"]
 
@@ -151,4 +152,4 @@ async def _queue_of(door: Door, fingerprint: str) -> str:
         return found[0]
     if found:
         raise click.UsageError(f"group {fingerprint} is in {', '.join(found)}; give --queue")
-    raise click.UsageError(f"group {fingerprint} is not known; `qdeck dead groups` lists them")
+    raise QdeckError(f"group {fingerprint} is not known; `qdeck dead groups` lists them")
