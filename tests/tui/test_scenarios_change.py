@@ -77,11 +77,11 @@ def test_the_running_job_is_cancelled_and_told_so(night: Night, operator: Operat
     tidying.touch()
     with night.operator() as other:
         other.press("3")
-        other.sees(f"> {job.id[-8:]}")
+        other.sees("▸─ RUNNING ─", f"> {job.id[-8:]}")
         other.press("enter")
         other.sees(f"JOB {job.id}", "RUNNING 1/")
         operator.press("3")
-        operator.sees(f"> {job.id[-8:]}")
+        operator.sees("▸─ RUNNING ─", f"> {job.id[-8:]}")
         operator.press("x")
         operator.reads("Cancel job")
         operator.press("y")

@@ -154,7 +154,7 @@ def test_whatever_is_open_stays_open_at_every_size(night: Night) -> None:
         operator.press("escape")
         operator.until(lambda: "EDIT " not in operator.screen, "the editor is closed")
         operator.press("3")
-        operator.sees(f"> {job.id[-8:]}")
+        operator.sees("▸─ RUNNING ─", f"> {job.id[-8:]}")
         operator.press("enter")
         operator.sees("follow ON")
         at_all_sizes("follow ON", job.id[-8:])
@@ -177,7 +177,7 @@ def test_a_log_that_was_followed_lacks_no_line_after_the_server_was_away(
 
     wait_until(lambda: stored() > 5)
     operator.press("3")
-    operator.sees(f"> {job.id[-8:]}")
+    operator.sees("▸─ RUNNING ─", f"> {job.id[-8:]}")
     operator.press("enter")
     operator.sees("follow ON", " row ")
     night.line.refuse()
