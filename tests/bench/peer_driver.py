@@ -1,4 +1,5 @@
-"""qdeck for a harness that measures job queues side by side: bulk is `enqueue_many`, 500 a script.
+"""qdeck for a harness that measures job queues side by side: bulk is `enqueue_many` of 5,000 calls, 500 a
+script.
 
 The harness puts its own folder on the path (`common`) and names this file with `--driver`.
 """
@@ -14,7 +15,7 @@ import common as c  # type: ignore[import-not-found]
 
 import qdeck
 
-ASYNC, BULK, BATCH = True, "enqueue_many(500)", 500
+ASYNC, BULK, BATCH = True, "enqueue_many(5000)", 5000
 deck = qdeck.Deck(c.URL, prefix="bench")
 
 

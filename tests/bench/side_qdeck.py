@@ -1,4 +1,4 @@
-"""qdeck as one side of a measurement: bulk is `enqueue_many`, 500 a script."""
+"""qdeck as one side of a measurement: bulk is `enqueue_many` of 5,000 calls, 500 a script."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "void": void}
 
 
 class Qdeck(rows.Side):
+    batch = 5000
+
     async def close(self) -> None:
         await deck.close()
 
