@@ -53,13 +53,7 @@ local function locate(id, task)
   local fine, score = pcall(call, 'ZSCORE', held, id)
   if fine and score then return held, 'pending', score end
 end
--- Everything in a record that is used here is checked here.
-local function decode(packed)
-  local fine, record = pcall(cmsgpack.unpack, packed or '')
-  local body = fine and type(record) == 'table' and record[3]
-  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[10]) ~= 'string' then return end
-  return body
-end
+-- With: body
 
 call('PERSIST', KEYS[5])
 local answers, moved, bytes, held, freed = { '', '' }, 0, 0, 0, 0

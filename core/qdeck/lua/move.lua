@@ -95,15 +95,7 @@ end
 local moves, totals, held_change, bytes, sooner = {}, {}, 0, 0, false
 local entering, leaving = {}, {}
 local function count(field, by) moves[field] = (moves[field] or 0) + by end
-local function leave_group(id, fingerprint)
-  if not fingerprint then return end
-  local group = tag .. 'errors:' .. fingerprint
-  if call('TYPE', group).ok == 'zset' then
-    call('ZREM', group, id)
-    if call('ZCARD', group) == 0 then call('HDEL', KEYS[8], fingerprint) end
-  end
-end
-
+-- With: leave_group
 local function join_group(id, task, fingerprint, kind, message, at)
   local group = tag .. 'errors:' .. fingerprint
   call('HSETNX', KEYS[8], fingerprint, cmsgpack.pack({ task, kind, message, at }))

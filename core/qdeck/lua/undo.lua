@@ -57,12 +57,7 @@ if not fetched and #entries == 0 and call('EXISTS', copy) == 1 then
 end
 
 -- With: clear_unless
-local function decode(packed)
-  local fine, record = pcall(cmsgpack.unpack, packed or '')
-  local body = fine and type(record) == 'table' and record[3]
-  if type(body) ~= 'table' or type(body[1]) ~= 'string' or type(body[10]) ~= 'string' then return end
-  return body
-end
+-- With: body
 local sets = { pending = ready, scheduled = KEYS[2], retrying = KEYS[3], completed = KEYS[5],
   cancelled = KEYS[6], dead = KEYS[7] }
 local function within(state, id, task)
@@ -71,14 +66,7 @@ local function within(state, id, task)
   local fine, score = pcall(call, 'ZSCORE', held, id)
   if state == 'pending' and fine and score then return held end
 end
-local function leave_group(id, fingerprint)
-  if not fingerprint or fingerprint == '' then return end
-  local group = tag .. 'errors:' .. fingerprint
-  if call('TYPE', group).ok == 'zset' then
-    call('ZREM', group, id)
-    if call('ZCARD', group) == 0 then call('HDEL', KEYS[8], fingerprint) end
-  end
-end
+-- With: leave_group
 -- The group goes with its last member; what it said of itself is in each member's error.
 local function join_group(id, task, fingerprint, at)
   local known, said = pcall(cmsgpack.unpack, call('MGET', tag .. 'err:' .. id)[1] or '')
