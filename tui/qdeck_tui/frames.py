@@ -19,7 +19,7 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
-__all__ = ["Frames", "PromptApp", "PromptScreen"]
+__all__ = ["EagerApp", "EagerScreen", "Frames"]
 
 # Frames that may follow each other at once: those of a key, of its reading, and one each to spare.
 BURST = 4
@@ -60,7 +60,7 @@ class Frames:
         self._paint()
 
 
-class PromptScreen(Screen[None]):
+class EagerScreen(Screen[None]):
     """A screen that paints by `Frames`, once `arranged` says that its widgets have their places."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class PromptScreen(Screen[None]):
         """Add no toasts and no tooltips: there are none."""
 
 
-class PromptApp(App[None]):
+class EagerApp(App[None]):
     """An app that holds no frame back when the screen changes: each shows itself when it can."""
 
     def delay_update(self, delay: float = 0.0) -> None:

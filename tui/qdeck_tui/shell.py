@@ -19,7 +19,7 @@ from qdeck_tui.actions import ROWS, Row, conflicts, remap
 from qdeck_tui.delta import DeltaMixin
 from qdeck_tui.dispatch import Dispatch, Typing
 from qdeck_tui.format import age, safe
-from qdeck_tui.frames import PromptApp
+from qdeck_tui.frames import EagerApp
 from qdeck_tui.lifetime import TerminalMixin
 from qdeck_tui.look import begin_theme
 from qdeck_tui.palette import Palette
@@ -56,7 +56,7 @@ def _view(name: str) -> Callable[[], Screen[None]]:
     return make
 
 
-class Shell(DeltaMixin, TerminalMixin, PromptApp):
+class Shell(DeltaMixin, TerminalMixin, EagerApp):
     """Poller, views, sheets and keys, wired; `Commands` adds what the app carries out."""
 
     ENABLE_COMMAND_PALETTE = False

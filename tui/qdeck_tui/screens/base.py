@@ -11,7 +11,7 @@ from textual.widget import Widget
 from qdeck.admin import Failure, Target
 from qdeck_tui.actions import Subject
 from qdeck_tui.desk import Console
-from qdeck_tui.frames import PromptScreen
+from qdeck_tui.frames import EagerScreen
 from qdeck_tui.widgets.chrome import Footer, Header, Status, Tabs, TooSmall
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.overlay import Overlay
@@ -30,7 +30,7 @@ Parts = Mapping[str, object]
 REST = 0.1
 
 
-class View(PromptScreen):
+class View(EagerScreen):
     """A screen with a header, tabs, panes, a status line and a footer. Keys come from the app, not
     from focus.
     """
