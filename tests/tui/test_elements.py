@@ -239,3 +239,38 @@ async def test_a_new_job_can_take_the_payload_of_another() -> None:
         await desk.until("Ctrl+T samples")
         await desk.press("ctrl+t")
         await desk.until('payload    [{"')
+
+
+async def test_a_wide_overview_has_workers_and_acts_beside_the_queues() -> None:
+    twin = planned()
+    twin.acts.append(
+        AuditRow("1", START - timedelta(minutes=1), "ana@here", "pause", "queue emails")
+    )
+    async with running(twin, size=(120, 40)) as desk:
+        text = await desk.until("ana")
+        text = await desk.until("OPS LOG")
+        await desk.until("03:11 ana        pause q")
+        row = next(line for line in text.splitlines() if "TOP FAILURES" in line)
+        assert "QUEUES" in row
+        assert "WORKERS" in text
+        assert "LOST" in text
+        await desk.until("hourly_rollup")
+        # On a smaller screen the same panes stand below each other.
+        await desk.pilot.resize_terminal(80, 24)
+        text = await desk.until(lambda screen: "OPS LOG" not in screen and "RUNNING" in screen)
+        order = [text.index(word) for word in ("▸─ QUEUES", "TOP FAILURES", "NEXT CRON", "RUNNING")]
+        assert order == sorted(order)
+        await desk.press("plus")
+        await desk.until(lambda screen: "TOP FAILURES" not in screen)
+        await desk.press("underscore", "tab")
+        await desk.until("▸─ TOP FAILURES")
+        await desk.pilot.resize_terminal(130, 45)
+        await desk.until("OPS LOG")
+
+
+async def test_a_zoomed_pane_has_the_whole_screen() -> None:
+    async with running(filled()) as desk:
+        await desk.press("tab", "plus")
+        await desk.until(lambda text: "QUEUES" not in text and text.count("post_hook") == 2)
+        await desk.press("underscore")
+        await desk.until(lambda text: "QUEUES" in text and text.count("post_hook") == 0)

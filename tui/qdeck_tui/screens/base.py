@@ -131,8 +131,22 @@ class View(EagerScreen):
         self._zoom()
 
     def _zoom(self) -> None:
-        for place, pane in enumerate(self.panes):
-            pane.display = (place == self.at) if self.zoomed else pane.wanted
+        self.fit_panes(*self.app.size)
+        chosen = self.pane if self.zoomed else None
+        around = [] if chosen is None else [each for each in chosen.ancestors if each in self.boxes]
+        for box in self.boxes:
+            box.display = chosen is None or box in around
+        for pane in self.panes:
+            pane.display = pane is chosen if self.zoomed else pane.wanted
+        for each in (*around, *([chosen] if chosen is not None else [])):
+            each.styles.width, each.styles.height = "100%", "1fr"
+
+    @property
+    def boxes(self) -> list[Widget]:
+        """The containers that panes stand in, each once."""
+        around = (each for pane in self.panes for each in pane.ancestors)
+        known = (each for each in around if isinstance(each, Widget))
+        return list(dict.fromkeys(each for each in known if each.parent not in (None, self.app)))
 
     # What verbs act on
 

@@ -1,4 +1,4 @@
-"""The pane that says which schedules are late and which run next, in one line."""
+"""The pane that says which schedules are late and which run next."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ EVERY = 10.0
 
 
 class NextCron(TextPane):
-    """One line of schedules; `due` says when they are to be read again."""
+    """Schedules in one line, or a line for each where there are several; `due` says when they are
+    to be read again.
+    """
 
     reachable = False
 
@@ -38,16 +40,21 @@ class NextCron(TextPane):
         self.empty = ("no schedules: 5 shows them, n there adds one",)
         off = sum(1 for row in rows if not row.enabled)
         self.note = f"{len(rows):,} schedules" + (f", {off} off" if off else "") if rows else ""
-        line = _line(rows, now, zone, max(20, self.size.width - 2))
-        self.show([line] if line else [])
+        cells, left = max(20, self.size.width - 2), max(1, self.size.height - 1)
+        coming = [row for row in rows if row.enabled and (row.next_slot is not None or row.fault)]
+        coming.sort(key=schedule_soonest, reverse=True)
+        if left == 1:
+            line = _line(coming, now, zone, cells)
+            self.show([line] if line else [])
+        else:
+            self.show([_line([row], now, zone, cells) for row in coming[:left]])
 
 
 def _line(rows: Sequence[ScheduleRow], now: datetime, zone: tzinfo, cells: int) -> Line:
     """Return late schedules and then the next ones, as many as fit."""
-    coming = [row for row in rows if row.enabled and (row.next_slot is not None or row.fault)]
     spans: list[Span] = []
     used = 0
-    for row in sorted(coming, key=schedule_soonest, reverse=True):
+    for row in rows:
         name = cut(row.name, 24)
         if row.fault:
             when, style = "FAULT", "bad"

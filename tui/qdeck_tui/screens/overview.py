@@ -4,8 +4,10 @@ running jobs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, cast
+
+from textual.widget import Widget
 
 from qdeck.admin import (
     ErrorGroup,
@@ -37,6 +39,9 @@ from qdeck_tui.screens.opsline import told
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.listing import Listing
 from qdeck_tui.widgets.pane import TextPane
+
+if TYPE_CHECKING:
+    from qdeck_tui.screens.crewpane import CrewPane
 
 __all__ = ["OverviewView"]
 
@@ -74,6 +79,26 @@ class OverviewView(ListView):
         self.longest.empty = ("nothing runs; 7 shows the workers, n there starts one",)
         self.cron = NextCron()
         self.panes = [self.verdict, self.queues, self.failures, self.cron, self.longest]
+        self.crew: CrewPane | None = None
+        self._box: Widget | None = None
+        self._side: Widget | None = None
+
+    def body(self) -> Iterable[Widget]:
+        """Return the panes one below the other; a wide screen has two columns, and room for more.
+
+        What begins narrow has one column for good.
+        """
+        if not _is_wide(*self.app.size):
+            return self.panes
+        from textual.containers import Horizontal, Vertical
+
+        from qdeck_tui.screens.crewpane import CrewPane
+
+        self.crew = CrewPane()
+        self.panes.insert(4, self.crew)
+        self._side = Vertical(self.failures, self.cron, self.crew)
+        self._box = Horizontal(self.queues, self._side, classes="side")
+        return [self.verdict, self._box, self.longest]
 
     def fit_panes(self, width: int, height: int) -> None:
         """Give the verdict and the lists their lines: the queues come first, the rest when there is
@@ -87,8 +112,23 @@ class OverviewView(ListView):
         self.cron.styles.height = 2
         self.failures.styles.height = 9 if height >= 36 else 4
         self.longest.styles.height = 9 if height >= 36 else 4
+        self._fit_columns(width, height)
         for pane in self.panes:
             pane.display = pane.wanted
+
+    def _fit_columns(self, width: int, height: int) -> None:
+        """Put failures, schedules and workers beside the queues, or below them."""
+        if self._box is None or self._side is None or self.crew is None:
+            return
+        wide = _is_wide(width, height)
+        self.crew.wanted = wide
+        self._box.styles.layout = "horizontal" if wide else "vertical"
+        self._side.styles.width = max(48, width * 17 // 40) if wide else "100%"
+        self._side.styles.height = "100%" if wide else "auto"
+        self.queues.styles.width = "1fr" if wide else "100%"
+        if wide:
+            self.failures.styles.height = 7
+            self.cron.styles.height = 4
 
     def parts(self) -> Mapping[str, Read]:
         """Ask for the groups and the longest running; the snapshot is always read."""
@@ -98,6 +138,8 @@ class OverviewView(ListView):
         if self.cron.due and self.queues.loaded:
             # Not with the first screen, and seldom: it is all schedules for one line.
             parts["schedules"] = lambda admin: admin.schedules()
+        if self.crew is not None and self.queues.loaded:
+            parts |= self.crew.parts()
         return parts
 
     def show(self, parts: Parts) -> None:
@@ -115,6 +157,8 @@ class OverviewView(ListView):
         if "schedules" in parts and take(self.cron, parts["schedules"]):
             rows = cast("tuple[ScheduleRow, ...]", parts["schedules"])
             self.cron.tell(rows, self.desk.now, self.desk.zone)
+        if self.crew is not None:
+            self.crew.take(parts, self.desk)
         self.retitle()
 
     def _judge(self, snapshot: Snapshot, operations: object) -> None:
@@ -160,6 +204,11 @@ class OverviewView(ListView):
             from qdeck_tui.screens.queue import QueueView
 
             self.desk.visit(QueueView(self.queues.current))
+
+
+def _is_wide(width: int, height: int) -> bool:
+    """Whether there is room for two columns."""
+    return width >= 110 and height >= 34
 
 
 def _operations(value: object) -> tuple[Operation, ...]:
