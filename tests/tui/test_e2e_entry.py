@@ -63,6 +63,14 @@ def test_without_a_terminal_the_console_says_so_in_one_line(
     assert "needs a terminal" in done.stderr
 
 
+def test_a_word_that_the_console_does_not_know_is_told_in_one_line(tmp_path: Path) -> None:
+    for words in (["demo", "--jobs", "5"], ["--ascii", "--nope"]):
+        done = run(tmp_path, "-m", "qdeck_tui", *words)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert words[1] in done.stderr
+
+
 def test_a_dumb_terminal_is_refused_before_textual_is_imported(tmp_path: Path) -> None:
     with Pty.python(
         "-X", "importtime", "-m", "qdeck_tui", env=environ(tmp_path, TERM="dumb")

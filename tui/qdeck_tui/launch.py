@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from qdeck_tui.choices import Choices, read_choices
 from qdeck_tui.output import OutputLog
@@ -77,8 +77,14 @@ def launch(words: Sequence[str]) -> int:
     return _Console(options, tour, scout).run()
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Tell a wrong word in one line, as every command does."""
+        self.exit(2, f"qdeck: {message} (see qdeck --help, or qdeck demo --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="qdeck",
         description="The console on the configured server; `qdeck --help` lists the words.",
         allow_abbrev=False,
