@@ -102,6 +102,15 @@ def test_the_payload_of_one_dead_job_is_fixed_and_it_completes(
     assert night.shop.found(ref.id, "emails").payload["currency"] == "EUR"
     detail = night.shop.operate(lambda admin: admin.job(JobRef(ref.id, "emails")))
     assert detail is not None
+    assert detail.was is not None
+    assert '"currency"' not in detail.was
+    operator.press(":")
+    operator.paste(ref.id)
+    operator.sees(f"open job {ref.id[-8:]}")
+    operator.press("enter")
+    operator.sees(f"JOB {ref.id}")
+    operator.press("]", "]", "]")
+    operator.sees(detail.payload, f"before {detail.edited_by} edited it", detail.was)
 
 
 def test_a_delayed_job_is_moved_by_two_hours(night: Night, operator: Operator) -> None:

@@ -131,7 +131,7 @@ def test_the_largest_group_of_failures_comes_first_with_exact_counts(
     operator.press("6")
     operator.sees("3,012 DEAD in 5 groups", "KeyError: 'currency'")
     for text, counts in {
-        "send_invoice": [">", f"{dead:,}", f"{dead:,}"],
+        "send_invoice": [">", f"{dead:,}", "new", f"{dead:,}"],
         "Gone: HTTP 410": ["1,100", "0"],
         "ConnectTimeout": ["700", "61"],
     }.items():

@@ -38,6 +38,8 @@ __all__ = [
 
 # Seconds from which a job is said to wait long.
 OLD = 300
+# Seconds for which a group of failures is called new.
+NEW_S = 3600
 STATE_STYLES = {"dead": "bad", "retrying": "warn", "cancelled": "warn", "completed": "good"}
 WORKER_SIGNS = {
     "running": ("● running", "good"),
@@ -283,11 +285,16 @@ def group_columns(
     def last(group: ErrorGroup) -> Cell:
         return age(seconds_since(group.last_at, console().now))
 
+    def fresh(group: ErrorGroup) -> Cell:
+        since = seconds_since(group.first_at, console().now)
+        is_new = since is not None and since < NEW_S
+        text = f"new {count(group.new_per_hour)}" if is_new else count(group.new_per_hour)
+        return (text, "bad" if is_new else "warn" if group.new_per_hour else "dim")
+
     columns: list[Column[ErrorGroup]] = [
         Column("COUNT", 7, lambda g: (count(g.count), "bad"), True, keep=10,
                sort=lambda g: _number(g.count)),
-        Column("NEW/H", 6, lambda g: (count(g.new_per_hour), "warn" if g.new_per_hour else "dim"),
-               True, keep=6, sort=lambda g: _number(g.new_per_hour)),
+        Column("NEW/H", 10, fresh, True, keep=6, sort=lambda g: _number(g.new_per_hour)),
         Column("TASK", 13, lambda g: g.task, keep=8, sort=lambda g: g.task, falling=False),
         Column("ERROR", 16, lambda g: f"{g.type}: {g.message}" if g.message else g.type,
                flex=True, keep=9, sort=lambda g: g.type, falling=False),
