@@ -18,7 +18,7 @@ from qdeck_tui.options import Options
 
 __all__ = ["Desk", "running"]
 
-PATIENCE = 20.0
+PATIENCE = 30.0
 
 
 class Desk:

@@ -63,6 +63,8 @@ def test_a_local_worker_is_scaled_and_made_quiet_and_its_job_goes_back_at_the_en
         pty.wait_for("runs up to 3 jobs at a time")
         pty.press("enter")
         pty.wait(lambda: "0/3" in worker(pty), "three free slots")
+        pty.press("r")
+        pty.wait_for("recover refused: it is alive")
         pty.press("Q")
         pty.wait(lambda: " quiet " in worker(pty), "quiet worker")
         held = desk.enqueue("wait", seconds=600)

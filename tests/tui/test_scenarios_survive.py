@@ -1,5 +1,20 @@
 """What the operator's scenarios survive: a stalled line, a read-only console without colour, other
 sizes of the screen, and a server that is away for a while.
+
+Each hazard is played where it bites:
+
+| hazard | scenarios | where |
+|---|---|---|
+| terminal taken away in the middle | 17, 18, 19 | `test_scenarios_dead`; local jobs: `test_e2e` |
+| 200 rows a second under the cursor | 4, 12, 16 | `test_crowded`, `test_hands`, `test_listing` |
+| keys ahead over a stalled line | 5, 6, 10, 18, 21 | here, `test_typeahead`, `test_hands`, `test_e2e` |
+| other sizes | 8, 13, 17, 22 | here; every view: `test_terminals` |
+| server away | 8, 18 | here; killed, frozen, refused, TLS: `test_server_away` |
+| a million jobs in one state | 2, 11 | `test_crowded`; times: `tests/bench/console.py` |
+| read-only | 3, 5, 6, 10, 17, 18, 21 to 24 | here; rights on the server: `test_server_away` |
+| hostile text | all views and dialogs | `test_hostile`, `test_e2e`, `test_random_keys` |
+| a second operator | 10, 18, 22 | `test_crowded`, `test_scenarios_change`, `test_e2e_cron` |
+| no colour | as read-only | here; on old terminals: `test_terminals` |
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ async def test_a_reversible_key_that_was_pasted_stays_a_pasted_one() -> None:
 async def test_escape_forgets_what_waits() -> None:
     twin = filled()
     async with running(twin) as desk:
-        await slow(desk, 1.0)
+        await slow(desk, 2.0)
         desk.burst("3\r")
         await desk.until("1 key typed ahead")
         await desk.press("escape")
