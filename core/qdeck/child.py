@@ -155,12 +155,18 @@ def run_in_child(raw: bytes) -> Outcome:
             sink=sink,
             after=order.after,
         )
-        if spec.wants_ctx:
-            args = (ctx, *args)
-        value = spec.fn(*args, **kwargs)
-        if asyncio.iscoroutine(value):
-            value = asyncio.run(value)
-        outcome = encode_result(order.task, value)
+        try:
+            value = spec.fn(*((ctx, *args) if spec.wants_ctx else args), **kwargs)
+            if asyncio.iscoroutine(value):
+                value = asyncio.run(value)
+        except BaseException as error:
+            # Asked here: the error itself does not leave this process.
+            outcome = failed_from(order.task, error)
+            if outcome.snooze is None and not spec.retries(error, args):
+                said = outcome.final or "should_retry said no"
+                outcome = msgspec.structs.replace(outcome, final=said)
+        else:
+            outcome = encode_result(order.task, value)
     except BaseException as error:
         outcome = failed_from(order.task, error)
     finally:

@@ -116,6 +116,15 @@ async def test_the_class_form_runs_with_its_hooks(deck: Deck) -> None:
     assert [call for call in calls if call[0] == "failed"] == [("failed", KeyError, State.DEAD)]
 
 
+async def test_should_retry_is_asked_about_the_error_of_a_child(deck: Deck) -> None:
+    deck.registry.add(crunch.deck.registry.get("Charge"))
+    async with serving(deck, "default"):
+        given_up = await finished(deck, await deck.enqueue("Charge", {"order": 0}))
+        assert (given_up.state, given_up.attempt) == (State.DEAD, 1)
+        again = await finished(deck, await deck.enqueue("Charge", {"order": 7}))
+        assert (again.state, again.attempt) == (State.DEAD, 2)
+
+
 async def test_a_class_task_is_delayed_and_sent_elsewhere_by_its_chain(deck: Deck) -> None:
     @deck.register
     class Note(qdeck.Task):

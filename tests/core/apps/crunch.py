@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qdeck import Context, Deck, Discard
+from qdeck import Context, Deck, Discard, Task
 
 deck = Deck("memory://", prefix="crunch")
 
@@ -48,6 +48,20 @@ def double(n: int) -> int:
 @deck.task(run="process", max_retries=0)
 async def double_async(n: int) -> int:
     return 2 * n
+
+
+@deck.register
+class Charge(Task, run="process", max_retries=1):
+    order: int
+
+    def handle(self) -> None:
+        raise OSError(self.order) if self.order else LookupError(self.order)
+
+    def retry_delay(self, attempt: int) -> float:
+        return 0.0
+
+    def should_retry(self, error: Exception) -> bool:
+        return isinstance(error, OSError)
 
 
 @deck.task(run="process", max_retries=0)
