@@ -6,8 +6,8 @@ Each hazard is played where it bites:
 | hazard | scenarios | where |
 |---|---|---|
 | terminal taken away in the middle | 17, 18, 19 | `test_scenarios_dead`; local jobs: `test_e2e` |
-| 200 rows a second under the cursor | 4, 12, 16 | `test_crowded`, `test_hands`, `test_listing` |
-| keys ahead over a stalled line | 5, 6, 10, 18, 21 | here, `test_typeahead`, `test_hands`, `test_e2e` |
+| 200 rows/s under the cursor | 4, every list | `test_crowded`, `test_hands`, `test_listing` |
+| keys ahead over a stalled line | 5, 6, 10, 18, 21 | here, `test_typeahead`, `test_hands` |
 | other sizes | 8, 13, 17, 22 | here; every view: `test_terminals` |
 | server away | 8, 18 | here; killed, frozen, refused, TLS: `test_server_away` |
 | a million jobs in one state | 2, 11 | `test_crowded`; times: `tests/bench/console.py` |
