@@ -131,6 +131,7 @@ def run_in_child(raw: bytes) -> Outcome:
     order = msgspec.msgpack.decode(raw, type=Order)
     _running = os.getpid()
     sink = _Sink(order)
+    outcome: Outcome
     buffer = LogBuffer(order.job_id, order.attempt, lambda _: None)
     stop = threading.Event()
     flusher = threading.Thread(
