@@ -35,17 +35,15 @@ local function card(key)
   local found = call('TYPE', key).ok
   return found == 'zset' and call('ZCARD', key) or found == 'none' and 0
 end
--- The task of a record, from its first bytes; nil where it cannot be told so.
-local function is_of_task(id)
-  local fine, head = pcall(call, 'GETRANGE', tag .. 'j:' .. id, 0, 150)
-  head = fine and head or ''
-  local shape, kind = string.byte(head, 1, 2)
-  local at = string.byte(head, 11) == 207 and 20 or 12
-  local body, size = string.byte(head, at, at + 1)
+-- Whether a record is of the task, as far as its first bytes tell.
+local function is_of_task(packed)
+  local shape, kind = string.byte(packed, 1, 2)
+  local at = string.byte(packed, 11) == 207 and 20 or 12
+  local body, size = string.byte(packed, at, at + 1)
   if shape ~= 147 or kind ~= 207 or body ~= 157 or not size then return false end
   local from = at + 2
-  if size == 217 then size, from = string.byte(head, from) + 160, from + 1 end
-  return size >= 160 and string.sub(head, from, from + size - 161) == task
+  if size == 217 then size, from = (string.byte(packed, from) or 0) + 160, from + 1 end
+  return size >= 160 and string.sub(packed, from, from + size - 161) == task
 end
 -- The other jobs among those that are ready, if they are few and stand first and last, and the
 -- ready ones are many; as ZADD takes them.
@@ -53,22 +51,33 @@ local function others()
   local total, parked = call('ZCARD', ready), card(held)
   local mine = tonumber(call('HGET', KEYS[6], 'pending:' .. task) or '')
   if not mine or not parked or parked > 200 or total < 500 then return end
-  local few, found = total - (mine - parked), {}
-  if few < 0 or few > 300 then return end
+  local few, found, bytes = total - (mine - parked), {}, 0
+  if few < 0 or few > 600 then return end
   local function look(from, to)
-    local list = call('ZRANGE', ready, from, to, 'WITHSCORES')
-    for i = 1, #list, 2 do
-      if not is_of_task(list[i]) then found[#found + 1], found[#found + 2] = list[i + 1], list[i] end
+    while from <= to and bytes < 2097152 do
+      -- Bodies are read in small steps where they may be large.
+      local last = math.min(to, from + (bytes < 65536 and 99 or 24))
+      local list, names = call('ZRANGE', ready, from, last, 'WITHSCORES'), {}
+      for i = 1, #list, 2 do names[#names + 1] = tag .. 'j:' .. list[i] end
+      local bodies = call('MGET', unpack(names))
+      for i = 1, #names do
+        local packed = bodies[i] or ''
+        bytes = bytes + #packed
+        if not is_of_task(packed) then
+          found[#found + 1], found[#found + 2] = list[2 * i], list[2 * i - 1]
+        end
+      end
+      from = last + 1
     end
   end
   look(0, few)
-  look(total - few - 1, -1)
-  if #found / 2 ~= few then return end
+  look(total - few - 1, total - 1)
   for i = 1, 50 do
-    local rank = few + math.floor((total - 2 * few - 1) * i / 50)
-    if not is_of_task(call('ZRANGE', ready, rank, rank)[1] or '') then return end
+    local rank = few + 1 + math.floor((total - 2 * few - 2) * i / 51)
+    look(rank, rank)
   end
-  return found
+  -- One more is one that stands elsewhere.
+  return bytes < 2097152 and #found / 2 == few and found
 end
 
 call('PERSIST', meta_key)
@@ -104,7 +113,9 @@ if changed == 1 then
         local mine = turned(call('ZRANGE', held, 0, -1, 'WITHSCORES'))
         call('HINCRBY', meta_key, 'held', call('ZCARD', ready) - #rest / 2)
         join(mine, ready)
-        for i = 2, #rest, 2 do call('ZREM', ready, rest[i]) end
+        local ids = {}
+        for i = 2, #rest, 2 do ids[#ids + 1] = rest[i] end
+        if #ids > 0 then call('ZREM', ready, unpack(ids)) end
         call('RENAME', ready, held)
         join(rest, ready)
       end
