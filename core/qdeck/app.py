@@ -69,7 +69,7 @@ def _import_module(place: str, spec: str) -> ModuleType:
         raise _broken(spec, error) from error
     except SettingsError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(spec, error) from error
 
 
@@ -100,7 +100,7 @@ def _import_file(place: str, spec: str) -> ModuleType:
     sys.modules[name] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         if isinstance(error, SettingsError):
             raise
@@ -132,7 +132,7 @@ def _file_of(module: ModuleType) -> Path | None:
     return None if file is None else Path(file).resolve()
 
 
-def _broken(spec: str, error: Exception) -> SettingsError:
+def _broken(spec: str, error: Exception | SystemExit) -> SettingsError:
     """Return one line for a module that raised while it was imported: what, and where in it."""
     if isinstance(error, SyntaxError):
         place = f"{Path(error.filename or '?').name}:{error.lineno}"
@@ -145,4 +145,7 @@ def _broken(spec: str, error: Exception) -> SettingsError:
         place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "?"
     text = str(error).splitlines()[0] if str(error) else ""
     kind = type(error).__name__
-    return SettingsError(f"app {spec!r} cannot be imported: {kind}: {text} ({place})")
+    said = f"app {spec!r} cannot be imported: {kind}: {text} ({place})"
+    if isinstance(error, SystemExit):
+        said += '; put what ends it under `if __name__ == "__main__":`'
+    return SettingsError(said)

@@ -25,6 +25,13 @@ def test_a_worker_that_cannot_serve_says_why(
     assert said in qdeck.fails("worker", *words)
 
 
+def test_an_app_that_ends_while_it_is_imported_is_told(qdeck: Program) -> None:
+    (qdeck.folder / "ends.py").write_text("import sys\n\nsys.exit(0)\n")
+    line = qdeck.fails("worker", "ends.py")
+    assert "SystemExit: 0 (ends.py:3)" in line
+    assert "__main__" in line
+
+
 def test_a_disabled_worker_says_so_and_ends_well(qdeck: Program) -> None:
     assert "QUEUE_ENABLED" in qdeck.run("worker", "app.py", QUEUE_ENABLED="off").stdout
     assert "QUEUE_ENABLED" in qdeck.run("worker", QUEUE_ENABLED="no").stdout
