@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -98,6 +99,21 @@ def test_many_jobs_move_to_another_queue(store: Deck, word: Word) -> None:
     assert {job(store, each).queue for each in ids} == {"other"}
     assert word("undo", "--yes").startswith("took back move of 2 jobs: 2 jobs")
     assert [job(store, each).queue for each in ids] == ["other", "q", "q"]
+
+
+def test_metrics_and_schedules_are_told_as_json(store: Deck, word: Word) -> None:
+    put(store, 2)
+    word("schedule", "add", "nightly", "--cron", "0 3 * * *", "--task", "job", "-q", "q")
+    found = json.loads(word("metrics", "--json"))
+    (pending,) = [each for each in found if each["name"] == "queue_jobs_pending"]
+    assert pending == {
+        "name": "queue_jobs_pending", "type": "gauge", "labels": {"queue": "q"}, "value": 2.0,
+    }  # fmt: skip
+    plans = json.loads(word("schedule", "export", "--json"))["schedules"]
+    assert plans["nightly"]["expression"] == "0 3 * * *"
+    (listed,) = json.loads(word("schedule", "list", "--json", "--limit", "1"))
+    assert listed["name"] == "nightly"
+    assert json.loads(word("schedule", "list", "--json", "--offset", "1")) == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ adopt, move, export, import.
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -255,10 +256,13 @@ async def backfill(
 
 @schedule.command()
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="A file, instead of stdout.")
+@json_option
 @with_door
-async def export(door: Door, output: str | None) -> None:
-    """Print all schedules as TOML."""
+async def export(door: Door, output: str | None, as_json: bool) -> None:
+    """Print all schedules as TOML, which `qdeck schedule import` takes."""
     text = await door.admin.export_schedules()
+    if as_json:
+        text = json.dumps(tomllib.loads(text), indent=2, default=str) + "\n"
     with click.open_file(output or "-", "w", encoding="utf-8") as file:
         file.write(text)
 
