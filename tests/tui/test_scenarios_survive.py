@@ -145,7 +145,7 @@ def test_whatever_is_open_stays_open_at_every_size(night: Night) -> None:
 
         operator.press("6")
         operator.sees("> ", "KeyError: 'currency'")
-        at_all_sizes("KeyError: 'currency'", "> ")
+        at_all_sizes("KeyError: 'curr", "> ")
         operator.press("e")
         operator.sees("PATCH AND RETRY", "stop after")
         operator.type('args.currency = "EUR"')
