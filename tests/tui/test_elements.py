@@ -274,3 +274,19 @@ async def test_a_zoomed_pane_has_the_whole_screen() -> None:
         await desk.until(lambda text: "QUEUES" not in text and text.count("post_hook") == 2)
         await desk.press("underscore")
         await desk.until(lambda text: "QUEUES" in text and text.count("post_hook") == 0)
+
+
+async def test_a_low_screen_shows_events_in_the_place_of_operations() -> None:
+    twin = Busy()
+    twin.records = filled().records
+    async with running(twin) as desk:
+        await desk.press("9")
+        text = await desk.until("OPERATIONS  (] events)")
+        assert "EVENTS" not in text
+        await desk.press("right_square_bracket")
+        text = await desk.until("a worker came")
+        assert "OPERATIONS  (" not in text
+        await desk.press("tab")
+        await desk.until("▸─ EVENTS")
+        await desk.press("left_square_bracket")
+        await desk.until("▸─ OPERATIONS")

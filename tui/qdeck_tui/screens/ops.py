@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import cast
 
@@ -20,6 +20,8 @@ __all__ = ["OpsView"]
 #: Acts and events that are shown; the command line lists more.
 SHOWN = 300
 STATES = {"running": "warn", "done": "good", "stopped": "bad", "aborted": "bad"}
+#: Rows from which there is room for operations and events.
+TALL = 34
 
 
 class OpsView(ListView):
@@ -47,15 +49,44 @@ class OpsView(ListView):
         )  # fmt: skip
         self.events.empty = ("nothing happened that is worth a line",)
         self.panes = [self.acts, self.operations, self.events]
+        self._turned = False
 
     def fit_panes(self, width: int, height: int) -> None:
-        """Give the acts what the operations leave; events need a tall screen."""
-        self.operations.wanted = height >= 18
-        self.operations.display = self.operations.wanted
-        self.operations.styles.height = 6 if height < 30 else 9
-        self.events.wanted = height >= 34
-        self.events.display = self.events.wanted
-        self.events.styles.height = 9
+        """Give the acts what the operations leave; on a low screen the events stand in their place
+        when they are asked for.
+        """
+        tall = height >= TALL
+        self.operations.wanted = height >= 18 and (tall or not self._turned)
+        self.events.wanted = height >= 18 and (tall or self._turned)
+        for pane in (self.operations, self.events):
+            pane.display = pane.wanted
+            pane.styles.height = 6 if height < 30 else 9
+        self.events.title = "EVENTS" if tall else "EVENTS  (] operations)"
+        self._name_operations(0)
+
+    def _name_operations(self, running: int) -> None:
+        said = f"  {running} running" if running else ""
+        self.operations.title = f"OPERATIONS{said}" + (
+            "" if self.app.size.height >= TALL else "  (] events)"
+        )
+
+    @property
+    def do_following(self) -> Callable[[], None] | None:
+        """Show the events in the place of the operations, or these again."""
+        return self._turn if 18 <= self.app.size.height < TALL else None
+
+    @property
+    def do_previous(self) -> Callable[[], None] | None:
+        """Likewise: there are two of them."""
+        return self.do_following
+
+    def _turn(self) -> None:
+        self._turned = not self._turned
+        self.fit_panes(*self.app.size)
+        if self.pane is not None and not self.pane.wanted:
+            self.activate(self.panes.index(self.events if self._turned else self.operations))
+        self.desk.poll()
+        self.desk.changed()
 
     def _operation_columns(self) -> list[Column[Operation]]:
         return [
@@ -117,8 +148,7 @@ class OpsView(ListView):
         if take(self.operations, parts["operations"]):
             rows = cast("tuple[Operation, ...]", parts["operations"])
             self.operations.show(rows)
-            running = sum(1 for row in rows if row.state == "running")
-            self.operations.title = "OPERATIONS" + (f"  {running} running" if running else "")
+            self._name_operations(sum(1 for row in rows if row.state == "running"))
         if take(self.acts, parts["audit"]):
             acts = cast("tuple[AuditRow, ...]", parts["audit"])
             self.acts.show(acts)
