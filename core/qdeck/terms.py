@@ -138,7 +138,7 @@ def check_seconds(what: str, value: object) -> float:
     ):
         return float(value)
     raise SettingsError(
-        f"{what} {value!r} is not usable; give seconds from 0 to {LONGEST_DELAY:.0f}"
+        f"{what} {value!r:.100} is not usable; give seconds from 0 to {LONGEST_DELAY:.0f}"
     )
 
 
@@ -151,7 +151,7 @@ def check_timeout(value: object) -> float:
         and 0 < value <= LONGEST_DELAY
     ):
         return float(value)
-    raise SettingsError(f"timeout {value!r} is not usable; give seconds above 0")
+    raise SettingsError(f"timeout {value!r:.100} is not usable; give seconds above 0")
 
 
 def check_retries(value: object) -> int:
@@ -159,7 +159,7 @@ def check_retries(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_RETRIES:
         return value
     raise SettingsError(
-        f"max_retries {value!r} is not usable; give a whole number from 0 to {MOST_RETRIES}"
+        f"max_retries {value!r:.100} is not usable; give a whole number from 0 to {MOST_RETRIES}"
     )
 
 
@@ -168,7 +168,7 @@ def check_aware(what: str, value: object) -> datetime:
     if isinstance(value, datetime) and value.utcoffset() is not None:
         return value
     raise SettingsError(
-        f"{what} {value!r} is not usable; give an aware datetime, "
+        f"{what} {value!r:.100} is not usable; give an aware datetime, "
         "such as datetime.now(UTC) + timedelta(minutes=5)"
     )
 
@@ -185,7 +185,7 @@ def check_unique(value: object) -> bool | str:
     if isinstance(value, bool) or (isinstance(value, str) and 0 < len(value) <= 1000):
         return value
     raise SettingsError(
-        f"unique {value!r} is not usable; give True (by arguments), or a key of 1 to 1000 "
+        f"unique {value!r:.100} is not usable; give True (by arguments), or a key of 1 to 1000 "
         "characters"
     )
 
@@ -205,7 +205,7 @@ def check_key_limit(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_OF_A_KEY:
         return value
     raise SettingsError(
-        f"key_limit {value!r} is not usable; give a whole number from 1 to {MOST_OF_A_KEY}"
+        f"key_limit {value!r:.100} is not usable; give a whole number from 1 to {MOST_OF_A_KEY}"
     )
 
 
