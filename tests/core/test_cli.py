@@ -56,7 +56,7 @@ def test_every_word_has_help(word: str, capsys: pytest.CaptureFixture[str]) -> N
         (("jobs", "--limit", "-1"), 2, "-1"),
         (("dead", "retry"), 2, "--all"),
         (("dead", "retry", "x", "--all"), 2, "--all"),
-        (("dead", "retry", "--group", "beef"), 2, "dead groups"),
+        (("dead", "retry", "--group", "beef"), 1, "dead groups"),
         (("workers", "stop", "nobody"), 1, "nobody"),
         (("nonsense",), 2, "nonsense"),
         (("worker",), 2, "module:deck"),
