@@ -87,6 +87,13 @@ def test_a_forecast_is_rounded_by_less_than_a_tenth() -> None:
         assert len(shown) <= 6
 
 
+def test_a_rate_is_told_in_two_digits() -> None:
+    rates = (None, 0.0, 0.25, 9.96, 10.0, 48.4, 104.0, 1747.0, 99_600.0)
+    shown = ("?", "0", "0.2", "10.0", "10", "48", "100", "1,700", "100,000")
+    assert tuple(map(words.rate, rates)) == shown
+    assert {words.rate(1747.0 - second * 2.9) for second in range(10)} == {"1,700"}
+
+
 def test_times_are_relative_and_absolute() -> None:
     assert words.moment(NOW + timedelta(minutes=3), NOW) == "in 3m 03:15"
     assert words.moment(NOW - timedelta(days=3), NOW) == "3d ago 18 Nov 03:12"

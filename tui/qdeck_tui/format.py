@@ -25,6 +25,7 @@ __all__ = [
     "percent",
     "plural",
     "prose",
+    "rate",
     "safe",
     "short_id",
     "spark",
@@ -226,6 +227,16 @@ def drain(seconds: float | None) -> str:
 
 def _pair(large: int, unit: str, small: int, part: str) -> str:
     return f"{large}{unit}{small}{part}" if small else f"{large}{unit}"
+
+
+def rate(each_minute: float | None) -> str:
+    """Return a rate in two digits, which do not tick while it fades: `0.3`, `48`, `1,700`."""
+    if each_minute is None:
+        return "?"
+    if each_minute < 10:
+        return f"{each_minute:.1f}" if each_minute else "0"
+    step = 10 ** (len(str(int(each_minute))) - 2)
+    return f"{round(each_minute / step) * step:,}"
 
 
 def percent(share: float | None) -> str:

@@ -17,6 +17,7 @@ from qdeck_tui.format import (
     memory,
     moment,
     percent,
+    rate,
     short_id,
     spark,
 )
@@ -109,10 +110,7 @@ def _dead(number: int | None) -> Cell:
 
 
 def _rate(value: float | None) -> Cell:
-    if value is None:
-        return "?"
-    text = f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
-    return (text, "" if value else "dim")
+    return (rate(value), "dim" if value == 0 else "")
 
 
 def _drain(queue: QueueRow) -> Cell:

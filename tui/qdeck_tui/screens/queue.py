@@ -19,7 +19,7 @@ from qdeck.admin import (
     StateName,
     TaskRow,
 )
-from qdeck_tui.format import age, clock, count, drain
+from qdeck_tui.format import age, clock, count, drain, rate
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import group_columns, group_match, job_columns, task_columns
@@ -137,7 +137,7 @@ class QueueView(ListView):
             words += f"  age {age(queue.oldest_pending_s)}"
         words += f"  run {count(queue.running)}"
         if queue.in_per_minute is not None:
-            words += f"  in {queue.in_per_minute:,.0f}/m"
+            words += f"  in {rate(queue.in_per_minute)}/m"
         if queue.drain_s is not None:
             words += f"  drain {drain(queue.drain_s)}"
         return words
