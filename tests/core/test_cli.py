@@ -12,6 +12,7 @@ from tests.commands import Program
 
 from qdeck.cli import main
 from qdeck.cli.program import ALIASES, WORDS
+from qdeck.cli.show import seconds
 
 
 def test_help_names_every_word_and_loads_no_console(qdeck: Program) -> None:
@@ -135,6 +136,11 @@ def test_queues_and_stats_have_their_pinned_shapes(qdeck: Program) -> None:
     assert qdeck.json("queues")[0]["oldest_pending_s"] is None
     for word in ("queues", "stats"):
         assert "mail" in qdeck.run(word).stdout
+
+
+def test_lengths_of_time_are_told_in_the_unit_that_says_most() -> None:
+    told = [seconds(value) for value in (None, 0, 0.0123, 0.72, 59, 90, 5400, 129_600)]
+    assert told == ["-", "0.0 s", "12 ms", "0.7 s", "59.0 s", "1.5 m", "1.5 h", "1.5 d"]
 
 
 def test_config_shows_values_and_where_they_come_from(qdeck: Program, prefix: str) -> None:

@@ -57,7 +57,7 @@ def seconds(value: float | None) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if value >= size:
             return f"{value / size:.1f} {unit}"
-    return f"{value:.1f} s"
+    return f"{value * 1000:.0f} ms" if 0 < value < 0.1 else f"{value:.1f} s"
 
 
 def ago(at: datetime | None) -> str:
