@@ -290,6 +290,9 @@ class Shop:
             with self._past("emails") as past:
                 past.at(time.time_ns() // 1_000_000)
                 past.run(calls)
+                # What an operator made run again is as urgent, and came first.
+                for _ in range(50):
+                    past.work_off(len(before) + count - len(self.dead()))
         wait_until(lambda: len(self.dead()) == len(before) + count)
         return [job_id for job_id in self.dead() if job_id not in before]
 

@@ -120,7 +120,11 @@ class Past:
     def run(self, calls: Sequence[Call[Any]]) -> None:
         """Enqueue calls and run what is pending then, as many, by its own code."""
         self.enqueue(calls)
-        for claimed in self._claims(len(calls)):
+        self.work_off(len(calls))
+
+    def work_off(self, count: int) -> None:
+        """Run so many of what is pending now, by its own code."""
+        for claimed in self._claims(count):
             self._work(0, [self._run(each) for each in claimed])
 
     def copy(self, count: int, span_ms: int) -> None:
