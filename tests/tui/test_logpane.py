@@ -69,6 +69,7 @@ async def test_a_ring_of_lines_is_kept_and_what_is_on_screen_stays() -> None:
         assert seen(pane) == before
         assert len(pane.words().splitlines()) == KEPT
         assert pane.dropped == SLACK + 500
+        assert pane._state().endswith("  20,000 lines  2,500 older dropped")
 
 
 async def test_many_lines_at_once_are_painted_a_few_times() -> None:

@@ -24,7 +24,7 @@ TAIL_PAUSE, TAIL_MANY, TAIL_FULL = 0.25, 0.02, 0.002
 # So many lines in one reading are many.
 MANY = 20
 # Lines of a log that are read at once: a key waits for no more than these.
-AT_ONCE = 200
+AT_ONCE = 500
 # The same over a line that takes seconds longer than this, where many readings would fall behind.
 FAR, FAR_AT_ONCE = 0.02, 1000
 # Seconds in which the first screen is painted, before imports take the time of this process.

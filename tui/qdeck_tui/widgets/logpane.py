@@ -199,6 +199,7 @@ class LogPane(Pane):
             f"{count(kept)} of {count(self.total)} lines" if self.total and self.total > kept
             else plural(kept, "line"),
             "ended" if self.ended else "",
+            f"{count(self.dropped)} older dropped" if self.dropped else "",
         ]  # fmt: skip
         return "  ".join(word for word in words if word)
 
