@@ -94,15 +94,13 @@ def test_names_are_built_from_suffixes_that_are_spelled_in_one_place(name: str) 
         }
     built = re.findall(r"(?:\btag|ARGV\[1\]) \.\. '([^']*)'", body(name))
     assert set(built) <= known
-    parts = {
-        part("op").removeprefix(KEYS.operation("op"))
-        for part in (
-            KEYS.operation_ids,
-            KEYS.operation_copy,
-            KEYS.operation_out,
-            KEYS.operation_kept,
-        )  # fmt: skip
-    }
+    of_operation = (
+        KEYS.operation_ids,
+        KEYS.operation_copy,
+        KEYS.operation_out,
+        KEYS.operation_kept,
+    )
+    parts = {part("op").removeprefix(KEYS.operation("op")) for part in of_operation}
     assert set(re.findall(r"\b(?:op_)?key \.\. '([^']*)'", body(name))) <= parts
 
 
