@@ -28,8 +28,8 @@ ENGINE_ORDER = in_order("""
     demo
     worker heart presence runs reports upkeep execute processes child wait line courier
     orphans ticker
-    operator insightdesk scheduledesk scheduleverbs scheduletoml timetable slotruns recorddesk jobdesk
-    crewdesk bulkdesk desk
+    operator insightdesk scheduledesk scheduleverbs scheduletoml timetable slotruns
+    recorddesk jobdesk crewdesk bulkdesk desk
     journal explain ties metrics lifetime checkup
     history likeness events serverlook causes
     status verdict phrase pages tasktable overview scan detail freezing bulk opview
