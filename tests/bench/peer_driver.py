@@ -1,5 +1,5 @@
-"""qdeck for a harness that measures job queues side by side: bulk is `enqueue_many` of 5,000 calls, 500 a
-script.
+"""qdeck for a harness that measures job queues side by side: bulk is `enqueue_many` of 5,000 calls,
+500 a script.
 
 The harness puts its own folder on the path (`common`) and names this file with `--driver`.
 """
