@@ -30,7 +30,7 @@ class CrewPane(TextPane):
 
     def __init__(self) -> None:
         super().__init__("WORKERS")
-        self.empty = ("no worker is alive: 7, then n starts one here",)
+        self.empty = ("reading…",)
         self._crew: tuple[WorkerRow, ...] = ()
         self._acts: tuple[AuditRow, ...] = ()
         self._trouble = ""
@@ -46,6 +46,7 @@ class CrewPane(TextPane):
         """Take workers and acts."""
         workers, acts = parts.get("workers"), parts.get("acts")
         if isinstance(workers, tuple):
+            self.empty = ("no worker runs: 7 shows them, n there starts one",)
             self._crew = tuple(sorted(workers, key=lambda worker: ODD.index(worker.state)))
         if acts is not None:
             self._read_at = monotonic()

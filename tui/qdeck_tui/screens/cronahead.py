@@ -120,8 +120,7 @@ def _words(known: Ahead, top: AheadHour, zone: tzinfo, cells: int) -> list[Line]
     rest = known.together - len(known.names)
     names = ", ".join(known.names) + (f" and {rest:,} more" if rest > 0 else "")
     style = "warn" if crowd else "dim"
-    head: Line = ((busiest, ""), (peak, style))
+    lines: list[Line] = [((busiest, ""), (peak, style))]
     if width(busiest) + width(peak) > cells:
-        return [((busiest, ""),), ((cut(peak.lstrip().rjust(len(peak) - 2), cells), style),),
-                ((cut(f" {names}", cells), "dim"),)]  # fmt: skip
-    return [head, ((cut(f" {names}", cells), "dim"),)]
+        lines = [((busiest, ""),), ((cut(f" {peak.strip()}", cells), style),)]
+    return [*lines, ((cut(f" {names}", cells), "dim"),)] if crowd else lines
