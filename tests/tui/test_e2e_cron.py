@@ -184,3 +184,14 @@ def test_what_was_done_to_a_schedule_is_taken_back(office: Office) -> None:
         answer(pty, "remove schedule")
         pty.wait_for("SCHEDULES 3")
         assert office.planned("cleanup_tmp").expression == "*/30 * * * *"
+
+
+def test_the_next_24_hours_stand_behind_the_history_on_a_low_screen(office: Office) -> None:
+    with office.opened() as pty:
+        pty.press("5")
+        pty.wait_for("] next 24 h")
+        pty.press("]")
+        pty.wait_for("busiest ")
+        assert " jobs)" in pty.text
+        pty.press("]")
+        pty.wait_for("── HISTORY")
