@@ -140,8 +140,10 @@ class Runs:
         try:
             settle = await self.executor.run(run)
         except BaseException as error:
-            # Nothing a handler does leads here; whatever it is, the slot comes back.
-            _log.exception("job %s: its run could not be ended", run.id)
+            # Nothing a handler does leads here; whatever it is, the slot comes back. A loop that
+            # closes cancels what is left, and that is no surprise.
+            surprise = not isinstance(error, asyncio.CancelledError)
+            _log.error("job %s: its run could not be ended", run.id, exc_info=surprise)
             settle = self.executor.settle(run, simple(run.spec.name, type(error).__name__, ""))
         if settle is not None and settle.kind == "f":
             _log.info(

@@ -143,7 +143,7 @@ async def test_a_child_that_is_stopped_is_really_gone(deck: Deck, tmp_path: Path
         deck.registry.add(crunch.deck.registry.get(name))
     said = tmp_path / "pid"
     async with serving(deck, concurrency=1):
-        options = {"timeout": 4.0} if how == "timeout" else {}
+        options = {"timeout": 10.0} if how == "timeout" else {}
         job = await deck.enqueue("hang", {"path": str(said)}, **options)
         pid = int(await eventually(lambda: said.exists() and said.read_text()))
         child = psutil.Process(pid)

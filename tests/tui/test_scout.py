@@ -24,12 +24,13 @@ from qdeck_tui.scout import FIRST, EarlyDoor, Report, Scout
 SENT = """
 import asyncio, sys
 from qdeck.settings import load_settings
-from qdeck_tui.scout import send
+from qdeck_tui import scout
+scout.PATIENCE = 30.0
 def deck():
     from qdeck.deck import Deck
     return Deck()
-scout = send(load_settings(), deck, read_only=True)
-report = None if scout is None else asyncio.run(scout.report())
+sent = scout.send(load_settings(), deck, read_only=True)
+report = None if sent is None else asyncio.run(sent.report())
 if report is None:
     print("nothing")
 else:
