@@ -88,6 +88,11 @@ class Dialog:
         return self._painted and not self._failed and self.wait == 0
 
     @property
+    def settling(self) -> bool:
+        """Whether it knows what it asks, and takes no answer yet."""
+        return self._ready and not self._failed and not self._done and not self.armed
+
+    @property
     def wait(self) -> float:
         """The seconds without a key after which a yes is taken."""
         return max(0.0, self._last_key + QUIET - monotonic())

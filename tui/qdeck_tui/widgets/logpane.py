@@ -4,6 +4,7 @@ times a second.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
@@ -107,7 +108,8 @@ class LogPane(Pane):
             self._paint()
         else:
             self._due = True
-            self.set_timer(wait, self._paint)
+            # A timer of Textual is never called when the process rests longer than it is to wait.
+            asyncio.get_running_loop().call_later(wait, self._paint)
 
     def _paint(self) -> None:
         self._due = False

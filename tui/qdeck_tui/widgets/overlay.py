@@ -4,15 +4,13 @@ takes every key.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from qdeck_tui.format import cut, width
 from qdeck_tui.widgets.canvas import Canvas, Line, clip, line_width
 from qdeck_tui.widgets.dialog import Dialog
-
-if TYPE_CHECKING:
-    from textual.timer import Timer
 
 __all__ = ["Overlay", "Sheet"]
 
@@ -50,7 +48,7 @@ class Overlay(Canvas):
         self.sheet: Sheet | None = None
         self.skip = 0
         self._box = (0, 0, 0, 0)
-        self._rest: Timer | None = None
+        self._rest: asyncio.TimerHandle | None = None
 
     def open(self, sheet: Sheet) -> None:
         """Show a sheet."""
@@ -90,12 +88,18 @@ class Overlay(Canvas):
         """Draw the sheet again, since its content changed."""
         self.place()
         self.redraw()
-        if self._rest is None and isinstance(self.sheet, Dialog) and self.sheet.wait:
-            # What a dialog asks for is drawn another way once it takes it.
-            self._rest = self.set_timer(self.sheet.wait + 0.01, self._rested)
+        if self._rest is None and isinstance(self.sheet, Dialog) and self.sheet.settling:
+            # What a dialog asks for is drawn another way once it takes it. A timer of Textual is
+            # never called when the process rests longer than it is to wait.
+            wait = max(0.05, self.sheet.wait + 0.01)
+            self._rest = asyncio.get_running_loop().call_later(wait, self._rested)
 
     def _rested(self) -> None:
         self._rest = None
+        if not self.is_attached:
+            return
+        if isinstance(self.sheet, Dialog) and self.sheet.ready:
+            self.call_after_refresh(self.sheet.painted)
         self.update()
 
     def draw(self, cells: int, height: int) -> Sequence[Line]:
