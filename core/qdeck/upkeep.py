@@ -41,25 +41,23 @@ class Upkeep:
 
     async def run(self) -> None:
         """Look after each queue again and again; errors are logged and end nothing."""
-        looks = 0
-        await self.once(trim=False, heal=False)
-        bulk = asyncio.create_task(carry_on(self._deck, self._queues))
+        bulk, looks = asyncio.create_task(carry_on(self._deck, self._queues)), 0
         try:
             while True:
-                await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
-                looks += 1
                 for queue in self._queues:
-                    trim = looks % TRIM_EVERY == 1 and await self._turn(queue, "trim", TRIM_EVERY)
-                    heal = looks % HEAL_EVERY == 1 and await self._turn(queue, "heal", HEAL_EVERY)
+                    trim = looks % TRIM_EVERY == 0 and await self._turn(queue, "trim", TRIM_EVERY)
+                    heal = looks % HEAL_EVERY == 0 and await self._turn(queue, "heal", HEAL_EVERY)
                     await self._try(queue, trim=trim, heal=heal)
+                looks += 1
+                await asyncio.sleep(PAUSE * random.uniform(0.8, 1.2))
         finally:
             bulk.cancel()
             await asyncio.wait([bulk])
 
-    async def once(self, *, trim: bool = True, heal: bool = True) -> None:
+    async def once(self) -> None:
         """Look after each queue once; a worker too short-lived for `run` does so at its end."""
         for queue in self._queues:
-            await self._try(queue, trim=trim, heal=heal)
+            await self._try(queue, trim=True, heal=True)
 
     async def _turn(self, queue: str, work: str, looks: int) -> bool:
         """Whether no other worker of a queue does some work; whoever asks first does it."""
