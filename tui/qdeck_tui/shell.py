@@ -392,8 +392,8 @@ class Shell(DeltaMixin, TerminalMixin, EagerApp):
         task.add_done_callback(self._works.discard)
 
     def later(self, delay: float, call: Callable[[], None]) -> None:
-        """Call something after a delay."""
-        self.set_timer(delay, call)
+        """Call something after a delay, however long the process rests meanwhile."""
+        asyncio.get_running_loop().call_later(delay, self.call_later, call)
 
 
 def local_zone() -> tzinfo:
