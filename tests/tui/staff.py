@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from qdeck.lifeline import VARIABLE, lifeline_for
 
 __all__ = ["APP", "BRISK", "STILL", "Staff"]
 
@@ -40,7 +43,10 @@ class Staff:
     """The workers that run now, by name."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
-        self._environ, self._folder = environ, folder
+        self._folder = folder
+        # They end with this process, also where that is killed.
+        self._watched, self._held = os.pipe()
+        self._environ = {**environ, VARIABLE: lifeline_for(self._watched, leave=False)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.brisk = False
 
@@ -59,6 +65,7 @@ class Staff:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=(self._watched,),
         )
 
     def pid(self, name: str) -> int:
@@ -82,3 +89,5 @@ class Staff:
     def close(self) -> None:
         """End all."""
         self.dismiss(*self.processes)
+        for number in (self._watched, self._held):
+            os.close(number)

@@ -100,9 +100,7 @@ class Keyboard(Framing):
             self.verbs.disturb()
         if self.typing is not None:
             if self._asks_editor(name):
-                self.say(
-                    "Ctrl+O opens $EDITOR in forms; Enter ends this line", "warn"
-                )
+                self.say("Ctrl+O opens $EDITOR in forms; Enter ends this line", "warn")
             else:
                 self._type(key, character)
         elif self.sheet is not None:
