@@ -81,8 +81,8 @@ class Upkeep:
         if await self._deck.call("EXISTS", keys.outbox, keys.moving):
             await deliver_all(self._deck, queue)
             await carry_all(self._deck, queue)
+        await reclaim_all(self._deck, queue)
         if heal:
-            await reclaim_all(self._deck, queue)
             await cancel_orphans(self._deck, queue)
         while heal:
             folding = await self._deck.execute(verbs.fold(keys))

@@ -115,7 +115,11 @@ class Night:
         with Pty.python(*arguments, size=size, env=environ, cwd=self.shop.folder) as pty:
             one = Operator(pty)
             one.sees("VERDICT", "live", "emails")
-            yield one
+            try:
+                yield one
+            finally:
+                # Those who come next find the server there, whatever came in between.
+                self.line.listen()
 
     def close(self) -> None:
         """End everything."""
