@@ -44,7 +44,9 @@ async def run_headless(
     began = time.monotonic()
     async with Session(seed, root) as session:
         planned = session.plan(count)
-        worker = deck.worker(list(QUEUES), concurrency=concurrency)
+        # Reports that wait for their inputs come again and again, and are not to crowd those out.
+        shares = [f"{name}:{1 if name == 'reports' else 5}" for name in QUEUES]
+        worker = deck.worker(shares, concurrency=concurrency)
         running = asyncio.create_task(worker.run())
         try:
             enqueued = await session.enqueue(planned)
