@@ -139,6 +139,9 @@ class Runs:
     async def _run(self, line: Line, run: Run) -> None:
         try:
             settle = await self.executor.run(run)
+        except GeneratorExit:
+            # The loop closed beside what never ends: there is no slot to give back.
+            raise
         except BaseException as error:
             # Nothing a handler does leads here; whatever it is, the slot comes back. A loop that
             # closes cancels what is left, and that is no surprise.

@@ -53,7 +53,7 @@ async def edited(
             code = await _run([*words, str(path)], fds)
         if code:
             how = f"with code {code}" if code > 0 else f"by signal {-code}"
-            raise OSError(f"{words[0]} ended {how}; the field is as it was")
+            raise OSError(f"{Path(words[0]).name} ended {how}; the field is as it was")
         return _read(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
