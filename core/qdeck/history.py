@@ -13,7 +13,7 @@ from qdeck.admin import History, Minute, Times
 from qdeck.crew import server_ms
 from qdeck.keys import queue_keys
 from qdeck.reader import Reader
-from qdeck.stats import BASE, Histograms, histograms, percentile, tally
+from qdeck.stats import BASE, Histograms, histograms, percentile, tally, tally_whole
 
 __all__ = ["bound_s", "read_history"]
 
@@ -42,24 +42,27 @@ async def read_history(
     size = span if step == 60 else -(-span // 60)
     numbers = list(range(last - size + 1, last + 1))
     keys = [queue_keys(reader.deck.settings.prefix, name) for name in queues]
-    counters = [
-        ("HMGET", of.minute(each) if step == 60 else of.hour(each), *BASE)
-        for of in keys
-        for each in numbers
-    ]
-    hour, minute = int(now_ms // 3_600_000), int(now_ms // 60_000)
+    minute, first = int(now_ms // 60_000), int((now_ms / 1000 - (span - 1) * 60) // 3600)
+    fine = range(minute - span + 1, minute + 1)
+    hours = range(first, int(now_ms // 3_600_000) + 1)
     if span <= _FINE:
-        whole = [of.minute(each) for of in keys for each in range(minute - span + 1, minute + 1)]
+        whole = [of.minute(each) for of in keys for each in fine]
     else:
-        first = int((now_ms / 1000 - (span - 1) * 60) // 3600)
-        whole = [of.hour(each) for of in keys for each in range(first, hour + 1)]
+        whole = [of.hour(each) for of in keys for each in hours]
+    counters = [("HMGET", of.minute(each), *BASE) for of in keys for each in numbers]
+    if step == 3600:
+        counters = []
     replies = await reader.read([*counters, *(("HGETALL", name) for name in whole)])
+    hashes = [_flat(reply) for reply in replies[len(counters) :]]
+    found = [tally((), reply) for reply in replies[: len(counters)]]
+    if step == 3600:
+        counted = [place for place in range(len(whole)) if hours[place % len(hours)] >= numbers[0]]
+        found = [tally_whole(hashes[place]) for place in counted]
     sums = [dict.fromkeys(BASE, 0) for _ in numbers]
-    for i, reply in enumerate(replies[: len(counters)]):
-        found = tally((), reply)
+    for i, one in enumerate(found):
         for name in BASE:
-            sums[i % len(numbers)][name] += found.get(name)
-    times = histograms(*(_flat(reply) for reply in replies[len(counters) :]))
+            sums[i % len(numbers)][name] += one.get(name)
+    times = histograms(*hashes)
     return History(
         queue,
         step,

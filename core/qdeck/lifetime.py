@@ -48,18 +48,23 @@ async def read_lifetime(reader: Reader, keys: QueueKeys) -> Lifetime:
     first = max(int(number(folded) or 0) + 1, this - _HOURS)
     while True:
         hours = [("HGETALL", keys.hour(each)) for each in range(first, this + 1)]
-        life, totals, *rest = await reader.atomic(
-            [("HGETALL", keys.life), ("HGETALL", keys.totals), *hours]
+        life, totals, enqueued, *rest = await reader.atomic(
+            [
+                ("HGETALL", keys.life),
+                ("HGETALL", keys.totals),
+                ("HGET", keys.meta, "enqueued"),
+                *hours,
+            ]
         )
         life = _flat(life)
         now_folded = int(_numbers(life).get("folded", 0))
         if now_folded < first:
-            return _lifetime(life, totals, rest)
+            return _lifetime(life, totals, int(number(enqueued) or 0), rest)
         # An hour was added meanwhile; it is in `life` now.
         first = now_folded + 1
 
 
-def _lifetime(life: list[Any], totals: Any, hours: list[Any]) -> Lifetime:
+def _lifetime(life: list[Any], totals: Any, enqueued: int, hours: list[Any]) -> Lifetime:
     whole = [life, *(_flat(reply) for reply in hours)]
     tasks: dict[str, Counter[str]] = defaultdict(Counter)
     for reply in whole:
@@ -67,7 +72,7 @@ def _lifetime(life: list[Any], totals: Any, hours: list[Any]) -> Lifetime:
             counter, colon, task = name.partition(":")
             if colon and counter in COUNTED:
                 tasks[task][counter] += int(value)
-    plain, errors, cron = {}, {}, {}
+    plain, errors, cron = {"enqueued": enqueued}, {}, {}
     for name, value in _numbers(_flat(totals)).items():
         kind, _, rest = name.partition(":")
         if kind == "error":

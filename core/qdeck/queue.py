@@ -32,7 +32,7 @@ _LOG_LINES: Final = 2000
 _LOG_BYTES: Final = 1024 * 1024
 
 # What the larger scripts take as KEYS, in the order of their headers.
-_ENQUEUE: Final = "ready scheduled retrying lease meta totals tasks wake audit"
+_ENQUEUE: Final = "ready scheduled retrying lease meta tasks wake audit"
 _TEND: Final = (
     "ready scheduled retrying lease cancelled dead errors meta totals tasks wake logs audit"
 )

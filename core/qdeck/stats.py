@@ -26,6 +26,7 @@ __all__ = [
     "rate",
     "series",
     "tally",
+    "tally_whole",
 ]
 
 #: Counters of a whole queue.
@@ -74,6 +75,20 @@ def tally(tasks: Sequence[str], reply: Any) -> Tally:
         if ok or failed or crashed:
             of_tasks[task] = (ok, failed + crashed)
     return Tally(counts, of_tasks, counts["ok"] + counts["dead"])
+
+
+def tally_whole(flat: Any) -> Tally:
+    """Return the counters of a whole hour, field and value in turn; its jobs that came in are
+    counted by task only.
+    """
+    if not isinstance(flat, list):
+        return NOTHING
+    counts = dict.fromkeys(BASE, 0)
+    for name, raw in zip(flat[::2], flat[1::2], strict=False):
+        word = "in" if name.startswith(b"in:") else name.decode("utf-8", "replace")
+        if word in counts:
+            counts[word] += _int(raw)
+    return Tally(counts, {}, counts["ok"] + counts["dead"])
 
 
 def rate(minutes: Mapping[int, Tally], now_ms: float, names: Sequence[str]) -> float:

@@ -316,6 +316,25 @@ def test_a_fixed_key_of_the_wrong_type_is_named_and_nothing_is_written(
             assert dump(client, yard.keys) == before, f"{name}: {command.keys[place]}"
 
 
+def test_one_plain_job_is_refused_by_a_key_of_the_wrong_type_and_nothing_is_left(
+    client: Any, prefix: str
+) -> None:
+    plain = encode_body(Body("mail", "{}"))
+    for place in range(6):
+        yard = Yard(client, f"{prefix}-{place}", [FINE])
+        yard.reach("pending")
+        keys, now = yard.keys, yard.bench.now
+        counters = [keys.minute(now // 60_000), keys.hour(now // 3_600_000), keys.tasks]
+        key = [*counters, keys.wake, keys.ready, keys.meta][place]
+        assert yard.run(verbs.enqueue(keys, 0, ["known", plain]))[1] == b"p"
+        yard.replace(key)
+        before = dump(client, keys)
+        with pytest.raises(SettingsError, match="something else uses this key") as caught:
+            yard.run(verbs.enqueue(keys, 0, ["new", plain]))
+        assert key in str(caught.value)
+        assert dump(client, keys) == before, key
+
+
 def test_an_unreadable_argument_is_refused_and_nothing_is_written(client: Any, prefix: str) -> None:
     yard = Yard(client, prefix, [FINE, LAST])
     yard.reach("running")

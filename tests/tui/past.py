@@ -142,7 +142,7 @@ class Past:
             end = min(count, start + _AT_ONCE) - 1
             copy([self.keys.completed], [job_id, start, end, first, step, *heads])
         self._client.hincrby(self.keys.tasks, task, count)
-        self._client.hincrby(self.keys.totals, "enqueued", count)
+        self._client.hincrby(self.keys.meta, "enqueued", count)
         self._client.hincrby(self.keys.totals, "completed", count)
 
     def _claims(self, count: int) -> list[list[Claimed]]:

@@ -169,8 +169,9 @@ async def stats(door: Door, as_json: bool) -> None:
     """Show totals over all queues, since the first job."""
     by_queue = {}
     for row in await _queue_rows(door):
-        raw = await door.deck.call("HGETALL", door.deck.keys(row.name).totals)
-        counts = _counts(raw)
+        keys = door.deck.keys(row.name)
+        counts = _counts(await door.deck.call("HGETALL", keys.totals))
+        counts["enqueued"] = int(await door.deck.call("HGET", keys.meta, "enqueued") or 0)
         by_queue[row.name] = totals_object(counts, row)
     names = tuple(totals_object({}, QueueRow("")))
     total = {name: sum(counts[name] for counts in by_queue.values()) for name in names}

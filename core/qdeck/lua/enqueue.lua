@@ -1,5 +1,5 @@
 -- Promise: creates each job once, all of this call or none; a known id changes nothing.
--- KEYS: ready scheduled retrying lease meta totals tasks wake audit
+-- KEYS: ready scheduled retrying lease meta tasks wake audit
 -- ARGV: tag, max_size (0: none), then id and body of each job, and last who enqueues it where that
 --       goes on record; an empty name there is a job's that came from another queue, which is
 --       remembered for a week
@@ -19,17 +19,62 @@ local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
 -- With: bounded
 -- A body that says nothing special is known by its bytes: unpacking it costs three times as much.
-local plain = {}
 local function glance(packed)
   local shape, size = string.byte(packed, 1, 2)
   if shape ~= 157 or size < 160 or size > 191
     or string.sub(packed, -10) ~= '\0\0\0\0\255\255\160\0\160\192' then return end
   local payload, priority = string.byte(packed, size - 157), string.byte(packed, -11)
   if payload < 160 or payload > 219 or priority > 9 then return end
-  local task = string.sub(packed, 3, size - 158)
-  local name = priority .. task
-  plain[name] = plain[name] or { task, '', priority, 0, 0, 0, 0, -1, -1, '', 0, '' }
-  return plain[name]
+  return string.sub(packed, 3, size - 158), priority
+end
+local meta = call('HMGET', KEYS[5], 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
+  'paused_tasks', 'held', 'copies', 'seq', 'enqueued', 'shown')
+local at_once = '\147' .. cmsgpack.pack(now, 0)
+local function finish(fresh, new_minute)
+  call('HSET', KEYS[5], 'seq', string.format('%.0f', bounded(meta[9], 0) + fresh),
+    'enqueued', string.format('%.0f', bounded(meta[10], 0) + fresh))
+  if new_minute then
+    call('EXPIRE', minute_key, 10800)
+    call('EXPIRE', hour_key, 3456000)
+  end
+end
+local function refusal(reply, name)
+  local found = call('TYPE', name).ok
+  if found == 'hash' or name ~= minute_key and name ~= hour_key then return reply end
+  return redis.error_reply('QKIND ' .. name .. ' is a ' .. found .. ', not a hash')
+end
+
+-- One job that says nothing special goes a short way where nothing is paused or limited and its
+-- task is known. Here as below: where a key of a wrong type refuses its part, what was written
+-- before is taken back. Who may only produce may not delete, but what ends at once is gone as well.
+local task, priority
+if #ARGV == 4 and max_size == 0 and meta[11] and not (meta[1] or meta[2] or meta[3] or meta[6]) then
+  task, priority = glance(#ARGV[4] > 12 and ARGV[4] or '')
+end
+if task and string.find(meta[11], '\n' .. task .. '\n', 1, true) then
+  local id, pcall, refused = ARGV[3], redis.pcall, nil
+  local key, of_hour, of_task = tag .. 'j:' .. id, 'in:' .. task, 'pending:' .. task
+  if call('MSETNX', key, at_once .. ARGV[4]) == 0 then return { now, '=' } end
+  local score = (9 - priority) * 4398046511104 + bounded(meta[9], 0) + 1
+  local minute, hour = pcall('HINCRBY', minute_key, 'in', 1), pcall('HINCRBY', hour_key, of_hour, 1)
+  local sum, woken = pcall('HINCRBY', KEYS[6], of_task, 1), pcall('ZADD', KEYS[7], 'NX', 0, '1')
+  local entered = type(minute) == 'number' and type(hour) == 'number' and type(sum) == 'number'
+    and type(woken) == 'number' and pcall('ZADD', KEYS[1], score, id)
+  if type(entered) == 'number' then
+    finish(1, minute == 1)
+    return { now, 'p' }
+  end
+  local function take_back(reply, ...)
+    if type(reply) == 'table' then refused = refused or refusal(reply, select(2, ...))
+    else call(...) end
+  end
+  take_back(minute, 'HINCRBY', minute_key, 'in', -1)
+  take_back(hour, 'HINCRBY', hour_key, of_hour, -1)
+  take_back(sum, 'HINCRBY', KEYS[6], of_task, -1)
+  if woken ~= 0 then take_back(woken, 'EXPIRE', KEYS[7], 0) end
+  if minute == 1 then call('EXPIRE', minute_key, 10800) end
+  call('EXPIRE', key, 0)
+  return refused or entered
 end
 local function decode(packed)
   local fine, body = pcall(cmsgpack.unpack, packed)
@@ -51,8 +96,6 @@ local function decode(packed)
   return body[3] >= 0 and body[3] <= 9 and body or nil
 end
 
-local meta = call('HMGET', KEYS[5], 'paused', 'limit', 'rate', 'tokens', 'tokens_at',
-  'paused_tasks', 'held', 'copies', 'seq')
 local paused_tasks = {}
 for task in string.gmatch(meta[6] or '', '[^\n]+') do paused_tasks[task] = true end
 
@@ -78,16 +121,22 @@ local function holder_of(digest)
 end
 local last = #ARGV - #ARGV % 2
 local actor = ARGV[last + 1]
-local bodies, plainly = {}, max_size == 0 and not actor
+local bodies, alike, plainly = {}, {}, max_size == 0 and not actor
 for i = 3, last, 2 do
-  local packed = ARGV[i + 1]
-  local body = #packed > 12 and glance(packed)
-  if not body then plainly, body = false, decode(packed) end
+  local packed, body = ARGV[i + 1], nil
+  task, priority = glance(#packed > 12 and packed or '')
+  if task then
+    local name = priority .. task
+    body = alike[name] or { task, '', priority, 0, 0, 0, 0, -1, -1, '', 0, '' }
+    alike[name] = body
+  else
+    plainly, body = false, decode(packed)
+  end
   if not body then return redis.error_reply('QBODY job ' .. ARGV[i] .. ' is not readable') end
   bodies[i] = body
 end
 
-local rate, at_once = bounded(meta[3], 0), '\147' .. cmsgpack.pack(now, 0)
+local rate = bounded(meta[3], 0)
 local answers, fresh, records, ready, scheduled, kept, holders, tasks, counts, later, soonest
 local function sort_out(some_known)
   local seen, seq = {}, bounded(meta[9], 0)
@@ -118,9 +167,9 @@ local function sort_out(some_known)
         counts[task], later[task], tasks[#tasks + 1] = 0, 0, task
       end
       counts[task], fresh = counts[task] + 1, fresh + 1
-      local head, target, score = at_once, scheduled, due
+      local start, target, score = at_once, scheduled, due
       if due > now then
-        answer, head, soonest = 's', '\147' .. cmsgpack.pack(now, due), math.min(soonest, due)
+        answer, start, soonest = 's', '\147' .. cmsgpack.pack(now, due), math.min(soonest, due)
         later[task] = later[task] + 1
       else
         seq = seq + 1
@@ -128,7 +177,7 @@ local function sort_out(some_known)
         target = held and kept[held] or ready
       end
       local at, place = 2 * fresh, #target
-      records[at - 1], records[at] = tag .. 'j:' .. id, head .. ARGV[i + 1]
+      records[at - 1], records[at] = tag .. 'j:' .. id, start .. ARGV[i + 1]
       target[place + 1], target[place + 2] = score, id
     end
     answers[#answers + 1] = answer
@@ -144,7 +193,7 @@ end
 
 -- A key of a wrong type refuses to be read, here or above, before anything is written, or to be
 -- written, and what was written before is taken back. What is of no use here is not looked at.
-local indexes, sooner, open
+local sooner, open
 repeat
   local unfit = sort_out(known)
   if unfit or fresh == 0 then return unfit or answers end
@@ -155,10 +204,8 @@ repeat
       return redis.error_reply('QFULL ' .. size .. ' of ' .. max_size)
     end
   end
-  local names = {}
-  for i = 1, #tasks do names[i] = 'index:' .. tasks[i] end
-  indexes, sooner = call('HMGET', KEYS[7], unpack(names)), false
-  if actor and actor ~= '' then call('XLEN', KEYS[9]) end
+  sooner = false
+  if actor and actor ~= '' then call('XLEN', KEYS[8]) end
   if #scheduled > 0 then
     local first = bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2], 90000000000000)
     sooner = soonest < math.min(first, 90000000000000)
@@ -175,13 +222,36 @@ repeat
   end
   known = call('MSETNX', unpack(records)) == 0
 until not known
-local undo, refused, first_of_minute = {}, nil, false
-for _, key in ipairs({ KEYS[6], minute_key, hour_key }) do
-  local field = key == KEYS[6] and 'enqueued' or 'in'
-  local sum = redis.pcall('HINCRBY', key, field, fresh)
-  if type(sum) == 'table' then refused = sum break end
-  first_of_minute = first_of_minute or key == minute_key and sum == fresh
-  undo[#undo + 1] = { 'HINCRBY', key, field, -fresh }
+local undo, refused = {}, nil
+local function add(key, field, by)
+  local sum = not refused and redis.pcall('HINCRBY', key, field, by)
+  if type(sum) == 'table' then refused, sum = refusal(sum, key), nil end
+  if sum then undo[#undo + 1], undo[#undo + 2], undo[#undo + 3] = key, field, -by end
+  return sum
+end
+local first_of_minute = add(minute_key, 'in', fresh) == fresh
+-- The first 40 tasks of a queue are counted by name in the hours, the others together.
+local function shown(task)
+  if meta[11] and string.find(meta[11], '\n' .. task .. '\n', 1, true) then return true end
+  local index = redis.pcall('HGET', KEYS[6], 'index:' .. task)
+  local number = type(index) ~= 'table' and bounded(index)
+  if not number and type(index) ~= 'table' then
+    number = redis.pcall('HINCRBY', KEYS[5], 'known_tasks', 1)
+    if type(number) ~= 'table' then call('HSET', KEYS[6], 'index:' .. task, number)
+    else index = number end
+  end
+  if type(index) == 'table' then refused = refused or index return end
+  if number > 40 then return end
+  meta[11] = (meta[11] or '\n') .. task .. '\n'
+  call('HSET', KEYS[5], 'shown', meta[11])
+  return true
+end
+for i = 1, #tasks do
+  local task = tasks[i]
+  local begun = counts[task] - later[task]
+  add(hour_key, 'in:' .. (shown(task) and task or 'other'), counts[task])
+  if begun > 0 then add(KEYS[6], 'pending:' .. task, begun) end
+  if later[task] > 0 then add(KEYS[6], 'scheduled:' .. task, later[task]) end
 end
 local function enter(...)
   local reply = not refused and redis.pcall('ZADD', ...)
@@ -189,36 +259,20 @@ local function enter(...)
   return reply == 1
 end
 if sooner then
-  enter(KEYS[8], 1, '1')
-elseif open and enter(KEYS[8], 'NX', 0, '1') then
-  undo[#undo + 1] = { 'EXPIRE', KEYS[8], 0 }
+  enter(KEYS[7], 1, '1')
+elseif open then
+  open = enter(KEYS[7], 'NX', 0, '1')
 end
 if #ready > 0 then enter(KEYS[1], unpack(ready)) end
 if refused then
-  for i = 1, #undo do call(unpack(undo[i])) end
+  for i = 1, #undo, 3 do call('HINCRBY', undo[i], undo[i + 1], undo[i + 2]) end
+  if open and not sooner then call('EXPIRE', KEYS[7], 0) end
   if first_of_minute then call('EXPIRE', minute_key, 10800) end
-  -- Who may only produce may not delete, but what ends at once is gone as well.
   for i = 1, #records, 2 do call('EXPIRE', records[i], 0) end
   return refused
 end
-call('HSET', KEYS[5], 'seq', string.format('%.0f', bounded(meta[9], 0) + fresh))
+finish(fresh, first_of_minute)
 local held_count = 0
-for i = 1, #tasks do
-  local task, index = tasks[i], bounded(indexes[i])
-  if not index then
-    index = call('HINCRBY', KEYS[5], 'known_tasks', 1)
-    call('HSET', KEYS[7], 'index:' .. task, index)
-  end
-  local field, begun = 'in:' .. (index > 40 and 'other' or task), counts[task] - later[task]
-  call('HINCRBY', minute_key, field, counts[task])
-  call('HINCRBY', hour_key, field, counts[task])
-  if begun > 0 then call('HINCRBY', KEYS[7], 'pending:' .. task, begun) end
-  if later[task] > 0 then call('HINCRBY', KEYS[7], 'scheduled:' .. task, later[task]) end
-end
-if first_of_minute then
-  call('EXPIRE', minute_key, 10800)
-  call('EXPIRE', hour_key, 3456000)
-end
 for held, entries in pairs(kept) do
   if #entries > 0 then call('ZADD', held, unpack(entries)) end
   held_count = held_count + #entries / 2
@@ -231,7 +285,7 @@ if actor == '' then
   end
 elseif actor then
   local target = last == 4 and 'job ' .. ARGV[3] or fresh .. ' jobs'
-  call('XADD', KEYS[9], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'enqueue', 'target',
+  call('XADD', KEYS[8], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'enqueue', 'target',
     target, 'count', fresh, 'outcome', #scheduled > 0 and 'scheduled' or 'pending')
 end
 if #scheduled > 0 then call('ZADD', KEYS[2], unpack(scheduled)) end

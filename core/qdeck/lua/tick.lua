@@ -260,13 +260,11 @@ if not index then
   index = call('HINCRBY', meta_key, 'known_tasks', 1)
   call('HSET', tasks_key, 'index:' .. task, index)
 end
-for _, key in ipairs({ minute_key, hour_key }) do
-  call('HINCRBY', key, 'in', #fresh)
-  call('HINCRBY', key, 'in:' .. (index > 40 and 'other' or task), #fresh)
-end
+call('HINCRBY', minute_key, 'in', #fresh)
+call('HINCRBY', hour_key, 'in:' .. (index > 40 and 'other' or task), #fresh)
 call('EXPIRE', minute_key, 10800)
 call('EXPIRE', hour_key, 3456000)
-call('HINCRBY', totals_key, 'enqueued', #fresh)
+call('HINCRBY', meta_key, 'enqueued', #fresh)
 for field, by in pairs(moves) do call('HINCRBY', tasks_key, field, by) end
 if held_count > 0 then call('HINCRBY', meta_key, 'held', held_count) end
 for digest, id in pairs(holders) do call('SET', tag .. 'unique:' .. digest, id) end
