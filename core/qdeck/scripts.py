@@ -62,13 +62,14 @@ _WITH: Final = re.compile(r"^-- With: (\w+)\n", re.MULTILINE)
 
 
 def _read(name: str) -> str:
-    return files("qdeck").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    text = files("qdeck").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return _WITH.sub(lambda match: _read(f"parts/{match[1]}"), text)
 
 
 @cache
 def script(name: str) -> Script:
     """Return a script by the name of its file, with the parts that it shares with others."""
-    text = _WITH.sub(lambda match: _read(f"parts/{match[1]}"), _read(name))
+    text = _read(name)
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

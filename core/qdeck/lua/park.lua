@@ -24,6 +24,7 @@ call('PERSIST', meta_key)
 -- With: clear_unless
 local paused = {}
 for task in string.gmatch(meta[7] or '', '[^\n]+') do paused[task] = true end
+-- With: tail
 -- The task is told by the first bytes of a record, and that it says nothing special by the last:
 -- unpacking it costs six times as much.
 local function glance(packed)
@@ -32,8 +33,7 @@ local function glance(packed)
   local body, size = string.byte(packed, at, at + 1)
   if shape ~= 147 or kind ~= 207 or body ~= 157 or size < 160 or size > 191 then return end
   local task = string.sub(packed, at + 2, at + size - 159)
-  local plain = string.sub(packed, -10) == '\0\0\0\0\255\255\160\0\160\192'
-  return (paused[task] or plain) and task
+  return (paused[task] or plain_priority(packed)) and task
 end
 -- What is not readable is dead for that reason when it is claimed.
 local function ties_of(packed)
