@@ -50,7 +50,11 @@ class Million:
         async def noop(i: int, pad: str) -> None:
             return None
 
-        self.task = noop
+        @self.deck.task
+        async def other() -> None:
+            return None
+
+        self.task, self.other = noop, other
 
     async def fill(self, delay: float | None = None) -> None:
         """Enqueue the jobs."""
@@ -221,9 +225,12 @@ class Million:
         await self.deck.execute(ledger.sweep(self.keys))
 
     async def paused(self) -> None:
-        """Measure the steps that hold jobs of a paused task, which stand in front of all others."""
+        """Measure the steps that hold jobs of a paused task, which stand in front of so many others
+        that they do not change places with them at once.
+        """
         await self.deck.call("FLUSHALL", "SYNC")
         await self.fill()
+        await self.deck.enqueue_many(self.other.call() for _ in range(1000))
         await self.deck.execute(verbs.pause(self.keys, True, "bench", "noop"))
 
         async def claim(_: int) -> None:
