@@ -66,7 +66,8 @@ async def read_groups(reader: Reader, queues: Sequence[str]) -> ErrorGroups:
     more = more or len(order) > _MOST
     groups.sort(key=lambda group: (-(group.count or 0), group.queue, group.fingerprint))
     known_totals = [total for total in totals if total is not None]
-    return ErrorGroups(tuple(groups), sum(known_totals) if known_totals else None, not more)
+    total = sum(known_totals) if known_totals else None
+    return ErrorGroups(tuple(groups), total, not more, reader.deck.settings.keep_dead)
 
 
 def _counts(key: str, since: float) -> tuple[tuple[Any, ...], ...]:

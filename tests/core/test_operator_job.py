@@ -164,6 +164,7 @@ async def test_dead_jobs_are_grouped_by_error(valkey: Server, prefix: str) -> No
         ]
         assert found.total_dead == 6
         assert found.complete
+        assert found.kept_s == desk.operator.reader.deck.settings.keep_dead == 2_592_000
         first = found.groups[0]
         assert (first.task, first.type, first.message) == ("job", "OSError", "no route to host")
         assert first.new_per_hour == 4

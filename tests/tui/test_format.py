@@ -48,6 +48,27 @@ def test_ascii_is_ascii(text: str) -> None:
     assert words.to_ascii(words.safe(text)).isascii()
 
 
+@pytest.mark.parametrize(
+    ("ago", "shown"),
+    [
+        (timedelta(minutes=41), "02:31"),
+        (timedelta(days=19), "Nov 02"),
+        (timedelta(days=800), "2024"),
+    ],
+)
+def test_a_day_or_a_time_of_today_takes_six_cells_at_most(ago: timedelta, shown: str) -> None:
+    assert words.day_or_clock(NOW - ago, NOW) == shown
+    assert words.day_or_clock(None, NOW) == "?"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(2_592_000, "30 d"), (43_200, "12 h"), (900, "15 min"), (90, "90 s"), (0, "0 s")],
+)
+def test_a_term_is_told_in_the_largest_unit_that_fits(seconds: float, shown: str) -> None:
+    assert words.term(seconds) == shown
+
+
 def test_a_long_text_is_cut_without_being_read_to_its_end() -> None:
     assert words.cut("x" * 10_000_000, 5) == "xxxx…"
 

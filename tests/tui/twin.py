@@ -63,6 +63,7 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
     crew: dict[str, WorkerRow] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     now: datetime = START
+    kept_s: float | None = None
     closed: bool = False
 
     async def _call(self, name: str) -> None:
@@ -171,7 +172,7 @@ class Twin(TwinBulk, TwinInsight, TwinRecords, TwinSchedules):
             for (name, mark), jobs in groups.items()
         ]  # fmt: skip
         found.sort(key=lambda group: -(group.count or 0))
-        return ErrorGroups(tuple(found), len(dead), self.scanned >= len(dead))
+        return ErrorGroups(tuple(found), len(dead), self.scanned >= len(dead), self.kept_s)
 
     @property
     def _who(self) -> str:

@@ -17,6 +17,7 @@ __all__ = [
     "clock",
     "count",
     "cut",
+    "day_or_clock",
     "drain",
     "duration",
     "fit",
@@ -30,6 +31,7 @@ __all__ = [
     "short_id",
     "spark",
     "stamp",
+    "term",
     "to_ascii",
     "width",
     "wrap",
@@ -278,6 +280,24 @@ def short_id(identifier: str) -> str:
 def clock(at: datetime | None, zone: tzinfo = UTC) -> str:
     """Return hours and minutes: `03:12`."""
     return "?" if at is None else at.astimezone(zone).strftime("%H:%M")
+
+
+def day_or_clock(at: datetime | None, now: datetime, zone: tzinfo = UTC) -> str:
+    """Return a time in 6 cells: `02:31` of today, `Nov 02` of the year before now, else `2024`."""
+    if at is None:
+        return "?"
+    here = at.astimezone(zone)
+    if here.date() == now.astimezone(zone).date():
+        return here.strftime("%H:%M")
+    return here.strftime("%b %d" if abs(now - at) < timedelta(days=300) else "%Y")
+
+
+def term(seconds: float) -> str:
+    """Return a length of time that somebody has set: `30 d`, `12 h`, `90 s`."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
 
 
 def stamp(at: datetime | None, zone: tzinfo = UTC) -> str:

@@ -212,12 +212,13 @@ class ErrorGroup:
 @dataclass(frozen=True, slots=True)
 class ErrorGroups:
     """Groups, largest first. They may arrive progressively: `complete` is false while more are
-    being found.
+    being found. Dead jobs are kept for `kept_s` seconds.
     """
 
     groups: tuple[ErrorGroup, ...]
     total_dead: int | None = None
     complete: bool = True
+    kept_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

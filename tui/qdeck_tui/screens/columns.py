@@ -12,6 +12,7 @@ from qdeck_tui.format import (
     age,
     clock,
     count,
+    day_or_clock,
     drain,
     duration,
     memory,
@@ -283,6 +284,9 @@ def group_columns(
     def last(group: ErrorGroup) -> Cell:
         return age(seconds_since(group.last_at, console().now))
 
+    def since(group: ErrorGroup) -> Cell:
+        return (day_or_clock(group.first_at, console().now, console().zone), "dim")
+
     def fresh(group: ErrorGroup) -> Cell:
         since = seconds_since(group.first_at, console().now)
         is_new = since is not None and since < NEW_S
@@ -300,9 +304,15 @@ def group_columns(
     if queue:
         columns.append(Column("QUEUE", 10, lambda g: g.queue, keep=5, sort=lambda g: g.queue,
                               falling=False))  # fmt: skip
-    columns.append(Column("LAST", 5, last, True, keep=7,
-                          sort=lambda g: g.last_at.timestamp() if g.last_at else 0.0))  # fmt: skip
+    columns += [
+        Column("LAST", 4, last, True, keep=7, sort=lambda g: _instant(g.last_at)),
+        Column("SINCE", 6, since, keep=4, sort=lambda g: _instant(g.first_at)),
+    ]
     return columns
+
+
+def _instant(at: datetime | None) -> float:
+    return at.timestamp() if at else 0.0
 
 
 # Workers

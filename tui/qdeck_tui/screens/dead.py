@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from qdeck.admin import Admin, ErrorGroup, ErrorGroups, JobDetail, Operation, Target, Window
-from qdeck_tui.format import age, count, safe, short_id, stamp, wrap
+from qdeck_tui.format import age, count, safe, short_id, stamp, term, wrap
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.columns import group_columns, group_match
@@ -110,6 +110,8 @@ class DeadView(ListView):
             elif last:
                 newest = max(0.0, (self.desk.now - max(last)).total_seconds())
                 self.groups.title += f"  newest {age(newest)} ago"
+            if found.kept_s is not None:
+                self.groups.title += f"  kept {term(found.kept_s)}"
         if "operations" in parts and take(self.operations, parts["operations"]):
             self.operations.tell(cast("tuple[Operation, ...]", parts["operations"]), self.desk.now)
         name = self.groups.current_id()
