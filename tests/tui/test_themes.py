@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from tests.tui.stage import running
+from tests.tui.stock import filled
 from textual.color import Color
 from textual.theme import Theme
 
@@ -75,6 +77,15 @@ def test_every_text_on_every_ground_can_be_read(name: str) -> None:
         assert ink is not None
         found = contrast(Color.from_rich_color(ink), ground)
         assert found >= least, f"{word or 'text'} on {over or 'the ground'}: {found:.2f}"
+
+
+async def test_the_console_can_be_switched_to_every_theme() -> None:
+    async with running(filled()) as desk:
+        for name in (*BUNDLED, "dark"):
+            word = ("minus" if each == "-" else each for each in name)
+            await desk.press("colon", *"theme", "space", *word, "enter")
+            await desk.until(f"theme {name}")
+            assert desk.app.theme == name
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -27,6 +27,8 @@ COLOURS = (
 TEXTS = ("dim", "title", "key", "mark", "rule")
 GROUNDS = ("cursor", "bar", "found")
 TABLES = {"colours": COLOURS, "text": TEXTS, "ground": GROUNDS}
+# What Textual's own styles name and what it makes no value of for a theme of the 16 colours.
+UNMADE = ("ansi-background", "ansi-foreground", "foreground-disabled", "surface-active")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 LARGEST = 64 * 1024
 
@@ -140,6 +142,7 @@ def _theme(name: str, table: Mapping[str, Any]) -> Theme:
         **options,
         variables={
             "block-cursor-text-style": "none",
+            **(dict.fromkeys(UNMADE, "ansi_default") if ansi else {}),
             **{f"qdeck-{key}": value for key, value in texts.items()},
             **{f"qdeck-{key}-ground": value for key, value in grounds.items()},
         },
