@@ -6,27 +6,30 @@ Mixed into `Operator`; every act goes on record.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from qdeck import ledger, patching
+from qdeck import detail, ledger, patching
 from qdeck import queue as verbs
-from qdeck.admin import AuditRow, Denied, JobRef, JobWishes, Outcome
+from qdeck.admin import AuditRow, Denied, JobDetail, JobRef, JobRow, JobWishes, Outcome
 from qdeck.desk import Desk
 from qdeck.errors import QdeckError
 from qdeck.job import new_id
 from qdeck.journal import name_of
 from qdeck.ledger import Act, Entry
 from qdeck.producer import entry_by_name
-from qdeck.reader import text
+from qdeck.reader import count, items, text
 from qdeck.record import Body, Record, decode_map, encode_body, read_record
 from qdeck.task import unique_digest
 from qdeck.terms import make_options
 
 __all__ = ["JobDesk"]
 
+#: Jobs of one act that are asked one by one whether they can still be taken back; of more some are
+#: very likely to wait still.
+_LOOKED: Final = 20
 _SINCE: Final = "something changed it since; nothing was changed"
 
 
@@ -126,6 +129,37 @@ class JobDesk(Desk):
             body = msgspec.structs.replace(body, links=links)
         return await self._create(ref.queue, new_id(), body, dry_run)
 
+    async def _undo_made(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
+        """Delete the jobs that an act made and that nothing has begun."""
+        job_id, made = str(entry.undo.get("id") or ""), str(entry.undo.get("name") or "")
+        keys, what = self._keys(row.queue), f"{row.verb} of {row.target}"
+        ids, total = [job_id], 1
+        if made:
+            name = keys.operation_ids(made)
+            found, size = await self.reader.read(
+                [("ZRANGE", name, 0, _LOOKED - 1), ("ZCARD", name)]
+            )
+            ids, total = [text(raw) for raw in items(found)], count(size) or 0
+        if total <= _LOOKED:
+            refs = [JobRef(each, row.queue) for each in ids]
+            stand = [await detail.read_job(self.reader, ref) for ref in refs]
+            total = sum(each is not None and _waits(each.row) for each in stand)
+            if not total:
+                raise Denied(f"{what} cannot be taken back: {_why_not(stand)}")
+        if dry_run:
+            return Outcome(f"would take back {what}: {_jobs(total)}", total)
+        act = Act(self._actor, what, entry.id)
+        while True:
+            command = ledger.retract(keys, job_id, made, act)
+            done = ledger.read_retracted(await self.reader.run(command))
+            if not done.ahead:
+                break
+        told = f", {done.begun:,} had begun already" if done.begun else ""
+        told += f", {done.left:,} left alone: something changed them since" if done.left else ""
+        if not done.taken:
+            raise Denied(f"{what} cannot be taken back: {_jobs(0)} of it wait{told}")
+        return Outcome(f"took back {what}: {_jobs(done.taken)}{told}", done.taken)
+
     async def _create(self, queue: str, job_id: str, body: Body, dry_run: bool) -> Outcome:
         keys, ref = self._keys(queue), JobRef(job_id, queue)
         if dry_run:
@@ -138,6 +172,26 @@ class JobDesk(Desk):
             raise Denied(f"job {word} in {queue} holds that unique key; nothing was enqueued")
         how = "due later" if word == "s" else "pending"
         return Outcome(f"enqueued {body.task} in {queue} as {job_id}, {how}", 1, refs=(ref,))
+
+
+def _waits(row: JobRow) -> bool:
+    return row.state in ("pending", "scheduled") and row.started_at is None
+
+
+def _why_not(jobs: Sequence[JobDetail | None]) -> str:
+    """Return why none of the jobs that an act made can be deleted."""
+    states = sorted({each.row.state for each in jobs if each is not None})
+    if not states:
+        return "its jobs are gone"
+    if len(jobs) > 1:
+        return f"each of its jobs has begun, or was changed since ({', '.join(states)})"
+    row = next(each.row for each in jobs if each is not None)
+    begun = "has begun" if row.started_at else "was changed since"
+    return f"its job {begun} and is {row.state}"
+
+
+def _jobs(number: int) -> str:
+    return f"{number:,} job" if number == 1 else f"{number:,} jobs"
 
 
 _EDITS: Final = {

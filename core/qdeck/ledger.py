@@ -15,12 +15,13 @@ import msgspec
 from qdeck.keys import QueueKeys, SharedKeys
 from qdeck.scripts import Command, script
 
-__all__ = ["KEPT_MS", "STEP", "Act", "Departed", "Entry", "Restored", "read_entry"]
+__all__ = ["KEPT_MS", "STEP", "Act", "Departed", "Entry", "Restored", "Retracted", "read_entry"]
 
 #: Milliseconds for which a cleared job can be restored and most acts can be taken back.
 KEPT_MS: Final = 86_400_000
 #: Jobs that one step of restoring or sweeping handles.
 STEP: Final = 100
+_RETRACT: Final = "ready scheduled meta tasks wake audit"
 _DEPART: Final = "ready scheduled retrying lease meta tasks moving audit wake logs"
 _COPY: Final = "tasks meta wake cleared audit errors"
 
@@ -83,6 +84,18 @@ class Departed:
         return [job_id for job_id, word in self.words.items() if word == "moved"]
 
 
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """How many jobs that an act had made are deleted, had begun, and are left for another reason;
+    and how many are still to look at.
+    """
+
+    taken: int
+    begun: int
+    left: int
+    ahead: int
+
+
 def read_entry(entry_id: bytes, flat: Sequence[bytes]) -> Entry:
     """Return an audit entry from a reply of XRANGE, whatever is missing in it."""
     words = [part.decode("utf-8", "replace") for part in flat]
@@ -96,14 +109,19 @@ def read_entry(entry_id: bytes, flat: Sequence[bytes]) -> Entry:
         undo = msgspec.json.decode(fields.get("undo", "{}"), type=dict[str, Any])
     except msgspec.MsgspecError:
         undo = {}
+    until, entry = whole("until"), entry_id.decode()
+    kind, _, job_id = fields.get("target", "").partition(" ")
+    if not undo and fields.get("verb") == "enqueue" and kind == "job":
+        # An enqueue of one job names it, which is its way back.
+        undo, until = {"do": "made", "id": job_id}, int(entry.partition("-")[0]) + KEPT_MS
     return Entry(
-        entry_id.decode(),
+        entry,
         fields.get("actor", "?"),
         fields.get("verb", "?"),
         fields.get("target", ""),
         whole("count"),
         fields.get("outcome", ""),
-        whole("until"),
+        until,
         fields.get("of", ""),
         undo,
     )
@@ -189,6 +207,22 @@ def read_departed(answer: Sequence[bytes]) -> Departed:
 def arrive(keys: QueueKeys, job_id: str, way: bytes) -> Command:
     """Forget a job that has arrived where it was going; the answer is 1 for who does so first."""
     return Command(script("arrive"), (keys.moving,), (keys.tag, job_id, way))
+
+
+def retract(keys: QueueKeys, job_id: str, made: str, act: Act) -> Command:
+    """Delete a job that an act has made, or up to `STEP` of those that are kept under the name
+    `made`, where nothing has begun them.
+    """
+    return Command(
+        script("retract"),
+        keys.of(_RETRACT),
+        (keys.tag, act.actor, act.target, act.of, job_id, made, STEP),
+    )
+
+
+def read_retracted(answer: Sequence[int]) -> Retracted:
+    """Read the answer to `retract`."""
+    return Retracted(*answer)
 
 
 def sweep(keys: QueueKeys) -> Command:

@@ -127,7 +127,6 @@ class Note:
     actor: str
     verb: str
     outcome: str
-    count: int = 1
     of: str = ""
 
 
@@ -280,16 +279,19 @@ def tick(
     alone: bool = False,
     wait: int = 0,
     note: Note | None = None,
+    made: str = "",
 ) -> Command:
     """Fire slots of a schedule, whose jobs are (slot, id, body).
 
     `due` None: besides its plan, which stays. `alone` drops slots while the last job is unfinished.
-    With `wait` nothing fires now, and workers look again after so many ms.
+    With `wait` nothing fires now, and workers look again after so many ms. Under the name `made`
+    the ids of new jobs are kept for an undo.
     """
     args: list[Any] = [
         *(keys.tag, name, revision, "" if due is None else due, step.next, max_size),
         *(step.missed, step.missed_last, int(alone), wait),
-        *((note.actor, note.verb, note.count) if note else ("", "", 0)),
+        *((note.actor, note.verb) if note else ("", "")),
+        made,
     ]
     for job in jobs:
         args += job

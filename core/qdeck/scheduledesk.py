@@ -21,6 +21,7 @@ from qdeck.admin import (
     Backfill,
     Denied,
     Imported,
+    JobRef,
     Outcome,
     Permission,
     Preview,
@@ -154,10 +155,11 @@ class ScheduleDesk(ScheduleVerbs):
             triggered_by=self._actor,
         )[1]
         job_id = new_id()
-        words = await self._fire_plan(entry, [(0, job_id, body)], "trigger schedule", 1)
+        words = await self._fire_plan(entry, [(0, job_id, body)], "trigger schedule")
         if words == ["u"]:
             return Outcome(f"{name}: another job holds its unique key; nothing was enqueued")
-        return Outcome(f"enqueued job {job_id} of {name}", 1)
+        made = (JobRef(job_id, entry.queue),)
+        return Outcome(f"enqueued job {job_id} of {name}", 1, refs=made)
 
     async def backfill_schedule(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
@@ -190,12 +192,12 @@ class ScheduleDesk(ScheduleVerbs):
             there = await self.reader.read([("EXISTS", keys.job(job[1])) for job in jobs])
             self.reader.refuse(there)
             return replace(result, existing=sum(there), dry_run=True)
-        made = 0
+        made, kept = 0, new_id()
         for place in range(0, len(jobs), STEP):
             part = jobs[place : place + STEP]
             ends = place + STEP >= len(jobs)
             verb = "backfill schedule" if ends else ""
-            words = await self._fire_plan(entry, part, verb, len(jobs))
+            words = await self._fire_plan(entry, part, verb, kept)
             made += sum(word in ("p", "s") for word in words)
         return replace(result, created=made, existing=len(jobs) - made)
 
@@ -322,9 +324,12 @@ class ScheduleDesk(ScheduleVerbs):
     # How
 
     async def _fire_plan(
-        self, entry: Entry, jobs: list[tuple[int, str, bytes]], verb: str, count: int
+        self, entry: Entry, jobs: list[tuple[int, str, bytes]], verb: str, made: str = ""
     ) -> list[str]:
-        """Make jobs besides the plan; return a letter for each (see tick.lua)."""
+        """Make jobs besides the plan; return a letter for each (see tick.lua).
+
+        Ids of several calls are kept under the name `made`; the last one names the verb.
+        """
         for _ in range(_TRIES):
             command = tick(
                 self._keys(entry.queue),
@@ -334,7 +339,8 @@ class ScheduleDesk(ScheduleVerbs):
                 Step((), 0),
                 jobs,
                 max_size=self._deck.settings.max_size,
-                note=Note(self._actor, verb, "", count) if verb else None,
+                note=Note(self._actor, verb, "") if verb else None,
+                made=made,
             )
             told = read_tick(await self.reader.run(command))
             if told.word == "fired":

@@ -126,6 +126,8 @@ class Crowd:
         yield "log 100 lines", verbs.append_logs(k, [part])
         act = ledger.Act("eve", "jobs")
         yield "depart 200", ledger.depart(k, "other", self.ids("later", 600)[400:], act)
+        self.client.zadd(k.operation_ids("made"), dict.fromkeys(self.ids("ready", 400)[200:], 0))
+        yield "retract a step", ledger.retract(k, "", "made", act)
         for state, key in (("completed", k.completed), ("dead", k.dead), ("pending", k.ready)):
             yield f"clear {state}", ledger.clear(k, key, state, f"copy-{state}", act)
         for state, key in (("completed", k.completed), ("dead", k.dead)):

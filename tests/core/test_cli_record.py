@@ -76,8 +76,13 @@ def test_acts_are_listed_and_taken_back(qdeck: Program) -> None:
     qdeck.run("undo", limits["id"], "--others", "--as", "ana")
     assert qdeck.json("queues")[0]["paused"] is False
     assert "already" in qdeck.fails("undo", paused["id"], "--as", "ana")
+    took = qdeck.run("undo", "--yes", "--as", "eve").stdout
+    assert took == f"took back enqueue of job {made}: 1 job\n"
+    assert "is not known here" in qdeck.fails("job", made)
     assert "nothing that can be taken back" in qdeck.fails("undo", "--as", "eve")
-    assert [row["verb"] for row in qdeck.json("audit", "--limit", "2")] == ["limits", "resume"]
+    assert [row["verb"] for row in qdeck.json("audit", "--limit", "3")] == [
+        "undo", "limits", "resume",
+    ]  # fmt: skip
     assert "--limit" in qdeck.fails("limits", "mail", code=2)
     assert "whole number" in qdeck.fails("limits", "mail", "--limit", "x", code=2)
 

@@ -114,6 +114,13 @@ def departed_in_bulk(yard: Yard) -> None:
     assert ledger.read_departed(answer).state == "done"
 
 
+def retracted(yard: Yard) -> None:
+    """Take back the act that made all."""
+    yard.client.zadd(yard.keys.operation_ids("made"), dict.fromkeys(yard.ids, 0))
+    command = ledger.retract(yard.keys, "", "made", ledger.Act("eve"))
+    assert yard.run(command)[3] == 0
+
+
 def tended(yard: Yard) -> None:
     """Let a worker look after the queue, as often as it says at once."""
     for _ in range(3):
@@ -231,6 +238,10 @@ ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
     "clear and restore": ("pending", partial(brought_back, "pending", "ready"), "ready"),
     "clear and restore dead": ("dead", partial(brought_back, "dead", "dead"), "dead"),
     "sweep": ("pending", swept, ""),
+    "retract": ("pending", retracted, ""),
+    "retract held": ("held", retracted, ""),
+    "retract scheduled": ("scheduled", retracted, ""),
+    "retract what runs": ("running", retracted, "lease"),
     "depart": ("pending", departed, ""),
     "depart held": ("held", departed, ""),
     "fire again": ("pending", fired_again, "ready"),

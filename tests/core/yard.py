@@ -149,6 +149,7 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
         "depart": ledger.depart(keys, "other", [FINE, LAST], ledger.Act("eve")),
         "arrive": ledger.arrive(keys, FINE, b"other 0"),
         "sweep": ledger.sweep(keys),
+        "retract": ledger.retract(keys, FINE, "", ledger.Act("eve")),
         "edit": ledger.edit(keys, FINE, "", b"", "{}", ("", ""), ledger.Act("eve")),
     }
 

@@ -6,8 +6,9 @@
 -- ARGV: tag, name, revision, due_ms that the caller saw ("": fire besides, the plan stays), next_ms
 --       (0: none), max_size (0: none), slots missed and given up, the last of them in ms, "1" to
 --       drop slots while the last job is unfinished, ms to look again after where nothing can be
---       fired now (else 0), actor, verb and count for the record (verb "": none), then slot_ms
---       (0: none), id and body (see enqueue.lua) of each job, at most 100
+--       fired now (else 0), actor and verb for the record (verb "": none), the name under which ids
+--       of jobs are kept for a day that this makes ("": none), then slot_ms (0: none), id and body
+--       (see enqueue.lua) of each job, at most 100
 --       A schedule is msgpack [revision, enabled, until_ms, next_ms, last_ms, last job, spec,
 --       declared, edited_ms, edited by, history]; enabled 0 and until_ms: it wakes then; history,
 --       the newest last, is of [slot_ms, id, late_ms, word, count]; word "": ask the job
@@ -26,8 +27,11 @@ local hour_key = tag .. 'h:' .. math.floor(now / 3600000)
 
 local names, kinds = { unpack(KEYS) }, { [8] = 'hash', [9] = 'hash', [10] = 'hash', [12] = 'hash',
   [14] = 'stream', [15] = 'hash', [16] = 'hash' }
+local op_key = tag .. 'op:' .. ARGV[13]
+local made = op_key .. ':ids'
 names[15], names[16] = minute_key, hour_key
-for i = 1, 16 do
+if ARGV[13] ~= '' then names[17] = made end
+for i = 1, #names do
   local found, kind = call('TYPE', names[i]).ok, kinds[i] or 'zset'
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('QKIND ' .. names[i] .. ' is a ' .. found .. ', not a ' .. kind)
@@ -213,9 +217,20 @@ if not besides then
   if late ~= (meta[9] or '') then call('HSET', meta_key, 'cron_late', late) end
 end
 for field, by in pairs(totals) do call('HINCRBY', totals_key, field, by) end
+if ARGV[13] ~= '' and #fresh > 0 then
+  for i = 1, #fresh do call('ZADD', made, 0, fresh[i][1]) end
+  call('EXPIRE', made, 90000)
+end
 if ARGV[12] ~= '' then
-  call('XADD', KEYS[14], 'MAXLEN', '~', 10000, '*', 'actor', ARGV[11], 'verb', ARGV[12], 'target',
-    name, 'count', ARGV[13], 'outcome', 'enqueued')
+  local sum = ARGV[13] == '' and #fresh or call('ZCARD', made)
+  local undo = { ['do'] = 'made', name = ARGV[13], id = ARGV[13] == '' and fresh[1] and fresh[1][1] }
+  local entry = { 'actor', ARGV[11], 'verb', ARGV[12], 'target', name, 'count', sum, 'outcome',
+    sum > 0 and 'enqueued' or 'nothing to enqueue' }
+  if sum > 0 then
+    for _, part in ipairs({ 'until', string.format('%.0f', now + 86400000), 'undo',
+      cjson.encode(undo) }) do entry[#entry + 1] = part end
+  end
+  call('XADD', KEYS[14], 'MAXLEN', '~', 10000, '*', unpack(entry))
 end
 if #fresh == 0 then return answer end
 
