@@ -43,7 +43,7 @@ ENGINE_ORDER = in_order("""
     options backoff
     stats
     ahead cronpreview cronlint cronwords cron cronfield zone
-    ending lifeline stacks admin errors __init__
+    ending lifeline stacks processor admin errors __init__
 """)
 
 #: Every module of the console, likewise; `screens` (but its base) and `widgets` are one place each.

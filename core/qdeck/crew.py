@@ -15,7 +15,7 @@ from qdeck.reader import Reader, at_ms, items, number, text
 __all__ = ["FIELDS", "listed", "read_workers", "whoami", "worker_row"]
 
 FIELDS: Final = ("beat", "host", "pid", "user", "state", "queues", "concurrency", "running",
-                 "held", "started", "lease", "memory", "done")  # fmt: skip
+                 "held", "started", "lease", "memory", "done", "cpu")  # fmt: skip
 _MOST: Final = 1000
 _STATES: Final = ("running", "quiet", "stopping", "stuck")
 
@@ -89,6 +89,7 @@ def worker_row(
         None if done is None else int(done),
         (text(fields.get("user")), text(fields.get("host"))) == (user, host),
         tuple(_refs(text(fields.get("held")))),
+        number(fields.get("cpu")),
     )
 
 

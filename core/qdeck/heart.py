@@ -23,6 +23,7 @@ from qdeck.errors import QdeckError
 from qdeck.execute import LOST, TIMEOUT, Run
 from qdeck.lane import SyncLane
 from qdeck.outcome import Failed, simple
+from qdeck.processor import Processor
 from qdeck.runs import MOST_SLOTS
 from qdeck.scripts import run_sync
 from qdeck.stacks import stacks
@@ -54,6 +55,7 @@ class Heart:
         self._announced = 0.0
         self._loop_thread = 0
         self._warned = False
+        self._processor = Processor()
 
     def start(self) -> None:
         """Begin to beat; called on the loop's thread."""
@@ -136,6 +138,9 @@ class Heart:
         now = time.monotonic()
         announce = now - self._announced > ANNOUNCE
         fields = worker.describe("stuck" if self.stuck_for else None, queues=announce)
+        share = self._processor.share()
+        if share is not None:
+            fields += ["cpu", f"{share:.3f}"]
         run_sync(lane, verbs.register(deck.shared, worker.id, True, fields))
         self._beaten = now
         if announce:

@@ -67,6 +67,7 @@ def test_a_worker_stops_cleanly_on_sigterm_and_is_listed_meanwhile(qdeck: Progra
             "running",
             "started_at",
             "beat_age_s",
+            "cpu_share",
             "local",
         }
         assert (row["pid"], row["state"], row["concurrency"]) == (process.pid, "running", 3)

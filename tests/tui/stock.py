@@ -55,7 +55,7 @@ def filled(dead: int = 250, pending: int = 40) -> Twin:
         ]  # fmt: skip
     twin.crew = {
         "a": WorkerRow("a", "host-a", 11, "running", ("emails", "reports"), 10, 3,
-                       START - timedelta(hours=2), 2.0, 80 << 20, 1200),
+                       START - timedelta(hours=2), 2.0, 80 << 20, 1200, cpu_share=0.71),
         "b": WorkerRow("b", "host-b", 22, "lost", ("webhooks",), 10, 1, None, 400.0,
                        holds=(twin.of("running")[0].ref,)),
     }  # fmt: skip

@@ -146,7 +146,8 @@ class WorkerRow:
     """One worker process. `holds` are the jobs that it runs, or ran when it was last heard of.
 
     `local` is true for a worker of this very process or host and user; `beat_age_s` is seconds
-    since its last beat.
+    since its last beat; `cpu_share` is what its process and children took over its last beats, 1.0
+    for one processor all the time.
     """
 
     id: str
@@ -162,6 +163,7 @@ class WorkerRow:
     done: int | None = None
     local: bool = False
     holds: tuple[JobRef, ...] = ()
+    cpu_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ def worker_object(row: WorkerRow) -> dict[str, Any]:
         "running": row.running,
         "started_at": row.started_at,
         "beat_age_s": row.beat_age_s,
+        "cpu_share": row.cpu_share,
         "local": row.local,
     }
 

@@ -50,12 +50,13 @@ async def list_(door: Door, limit: int, offset: int, as_json: bool) -> None:
             ",".join(row.queues),
             f"{number(row.running)}/{number(row.concurrency)}",
             ago(row.started_at),
+            "?" if row.cpu_share is None else f"{row.cpu_share:.0%}",
             seconds(row.beat_age_s),
         )
         for row in rows
     )
-    head = ("id", "host", "pid", "state", "queues", "running", "started", "beat")
-    print_table(head, cells, right=(2, 5, 7))
+    head = ("id", "host", "pid", "state", "queues", "running", "started", "cpu", "beat")
+    print_table(head, cells, right=(2, 5, 7, 8))
 
 
 @workers.command()

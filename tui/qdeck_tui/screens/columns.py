@@ -6,16 +6,14 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from qdeck.admin import ErrorGroup, JobRow, QueueRow, TaskRow, WorkerRow
+from qdeck.admin import ErrorGroup, JobRow, QueueRow, TaskRow
 from qdeck_tui.desk import Console
 from qdeck_tui.format import (
     age,
-    clock,
     count,
     day_or_clock,
     drain,
     duration,
-    memory,
     moment,
     percent,
     rate,
@@ -35,7 +33,6 @@ __all__ = [
     "queue_worst",
     "seconds_since",
     "task_columns",
-    "worker_columns",
 ]
 
 # Seconds from which a job is said to wait long.
@@ -43,13 +40,6 @@ OLD = 300
 # Seconds for which a group of failures is called new.
 NEW_S = 3600
 STATE_STYLES = {"dead": "bad", "retrying": "warn", "cancelled": "warn", "completed": "good"}
-WORKER_SIGNS = {
-    "running": ("● running", "good"),
-    "quiet": ("= quiet", "warn"),
-    "stopping": ("▾ stopping", "warn"),
-    "stuck": ("! stuck", "bad"),
-    "lost": ("✗ LOST", "bad"),
-}
 
 
 def seconds_since(at: datetime | None, now: datetime) -> float | None:
@@ -313,44 +303,3 @@ def group_columns(
 
 def _instant(at: datetime | None) -> float:
     return at.timestamp() if at else 0.0
-
-
-# Workers
-
-
-def worker_columns(
-    console: Callable[[], Console], pace: Callable[[WorkerRow], float | None] = lambda w: None
-) -> list[Column[WorkerRow]]:
-    """Return the columns of workers; `pace` tells the jobs a minute of one."""
-
-    def state(worker: WorkerRow) -> Cell:
-        text, style = WORKER_SIGNS.get(worker.state, (worker.state, "warn"))
-        if worker.state == "lost":
-            text = f"{text} {age(worker.beat_age_s)}"
-        return (text, style)
-
-    def beat(worker: WorkerRow) -> Cell:
-        since = worker.beat_age_s
-        return "ok" if since is not None and since < 15 else age(since)
-
-    def name(worker: WorkerRow) -> Cell:
-        where = f"{worker.host}:{'?' if worker.pid is None else worker.pid}"
-        return f"{where} local" if worker.local else where
-
-    def slots(worker: WorkerRow) -> Cell:
-        return f"{count(worker.running)}/{count(worker.concurrency)}"
-
-    return [
-        Column("WORKER", 16, name, flex=True, keep=10, sort=lambda w: w.host, falling=False),
-        Column("STATE", 10, state, keep=9, sort=lambda w: w.state, falling=False),
-        Column("BUSY", 7, slots, True, keep=8, sort=lambda w: _number(w.running)),
-        Column("QUEUES", 12, lambda w: ",".join(w.queues), flex=True, keep=7),
-        Column("BEAT", 4, beat, True, keep=5, sort=lambda w: _number(w.beat_age_s)),
-        Column("/MIN", 5, lambda w: "-" if w.state == "lost" else _rate(pace(w)), True, keep=4,
-               sort=lambda w: _number(pace(w))),
-        Column("DONE", 7, lambda w: count(w.done), True, keep=1, sort=lambda w: _number(w.done)),
-        Column("MEM", 5, lambda w: memory(w.memory_bytes), True, keep=3,
-               sort=lambda w: _number(w.memory_bytes)),
-        Column("UP", 4, lambda w: age(seconds_since(w.started_at, console().now)), True, keep=2),
-        Column("SINCE", 5, lambda w: clock(w.started_at, console().zone), keep=0),
-    ]  # fmt: skip

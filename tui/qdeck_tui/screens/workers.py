@@ -10,7 +10,7 @@ from qdeck_tui.format import count, plural
 from qdeck_tui.local import LocalWorker
 from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
-from qdeck_tui.screens.columns import worker_columns
+from qdeck_tui.screens.crewcolumns import worker_columns
 from qdeck_tui.screens.held import HeldPane, held_lines, held_parts
 from qdeck_tui.screens.lists import ListView
 from qdeck_tui.screens.pace import Pace
