@@ -88,6 +88,12 @@ async def test_the_console_can_be_switched_to_every_theme() -> None:
             assert desk.app.theme == name
 
 
+async def test_the_console_starts_in_the_colours_of_the_terminal_itself() -> None:
+    async with running(filled(), theme="terminal") as desk:
+        await desk.until("KeyError")
+        assert desk.app.theme == "terminal"
+
+
 @pytest.mark.parametrize("name", BUNDLED)
 def test_a_selected_row_differs_without_reading_its_colours(name: str) -> None:
     style = Palette(bundled(name), colour=True).style("cursor")

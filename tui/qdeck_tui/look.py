@@ -34,6 +34,7 @@ def begin_theme(app: Shell, options: Options) -> tuple[str, ...]:
     if theme is not None:
         app.register_theme(theme)
         app.set_reactive(App.theme, theme.name)
+        app._refresh_truecolor_filter(app.ansi_theme)
     app.use_variables()
     return notices
 
