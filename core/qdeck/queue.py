@@ -25,7 +25,7 @@ __all__ = ["BATCH", "CHUNK", "PARKED", "Claimed", "Moved", "Turn"]
 CHUNK: Final = 500
 #: Jobs that one turn settles and claims, or one verb of an operator moves, at most: each costs the
 #: server several commands.
-BATCH: Final = 200
+BATCH: Final = 100
 #: Jobs of paused tasks that one call holds at most: each costs little.
 PARKED: Final = 500
 _LOG_LINES: Final = 2000
@@ -139,7 +139,7 @@ def recover(
 
 
 def _tend(keys: QueueKeys, lease: float, retries: int, named: Sequence[str]) -> Command:
-    args = (keys.tag, int(lease * 1000), BATCH // 2, retries, *named)
+    args = (keys.tag, int(lease * 1000), BATCH, retries, *named)
     return Command(script("tend"), keys.of(_TEND), args)
 
 

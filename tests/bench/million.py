@@ -146,11 +146,7 @@ class Million:
         self.claimed = verbs.read_turn(await self.deck.execute(command)).claimed
 
     async def work_wide(self, _: int) -> None:
-        """Do a turn of a worker with concurrency 100."""
-        await self.work(100)
-
-    async def work_widest(self, _: int) -> None:
-        """Do a turn of a worker with more slots than one turn serves."""
+        """Do a worker's largest turn."""
         await self.work(verbs.BATCH)
 
     async def tend(self, _: int) -> None:
@@ -173,14 +169,15 @@ class Million:
         await self.time(state, "page of 100 from the end", self.window("pending", self.jobs - 150))
         await self.time(
             state,
-            "cancel 200 in the middle (a call's most)",
+            "cancel 100 in the middle (a call's most)",
             self.change("cancel", ready, verbs.BATCH),
         )
-        await self.time(state, "delete 100 in the middle", self.change("delete", ready))
+        await self.time(
+            state, "delete 25 in the middle (a step)", self.change("delete", ready, steps.STEP)
+        )
         await self.time(state, "freeze 500 in the middle for a bulk", self.freeze(ready, "delete"))
         await self.time(state, "enqueue 500", self.enqueue)
-        await self.time(state, "settle 100 and claim 100", self.work_wide)
-        await self.time(state, "settle 200 and claim 200 (a turn's most)", self.work_widest)
+        await self.time(state, "settle 100 and claim 100 (a turn's most)", self.work_wide)
         await self.time(state, "tend, nothing due", self.tend)
         await self.time(state, "edit one payload in the middle", self.edit)
         await self.time(state, "move one to another queue", self.depart)
@@ -257,9 +254,11 @@ class Million:
         await self.time(
             state, "page of 100 from the middle", self.window("completed", self.jobs // 2)
         )
-        await self.time(state, "delete 100 in the middle", self.change("delete", key))
+        await self.time(
+            state, "delete 25 in the middle (a step)", self.change("delete", key, steps.STEP)
+        )
         await self.time(state, "enqueue 500", self.enqueue)
-        await self.time(state, "settle 100 and claim 100", self.work_wide)
+        await self.time(state, "settle 100 and claim 100 (a turn's most)", self.work_wide)
         # A record is kept for 30 s at least, so that a repeated enqueue finds it.
         await asyncio.sleep(32)
         await self.time(state, "trim a step", self.trim)
@@ -273,12 +272,14 @@ class Million:
         await self.time(
             state, "page of 100 from the middle", self.window("scheduled", self.jobs // 2)
         )
-        await self.time(state, "delete 100 in the middle", self.change("delete", key))
+        await self.time(
+            state, "delete 25 in the middle (a step)", self.change("delete", key, steps.STEP)
+        )
         await self.time(state, "make 100 in the middle pending", self.change("run_now", key))
         await self.deck.call("FLUSHALL", "SYNC")
         await self.fill(delay=1)
         await asyncio.sleep(2)
-        await self.time("scheduled, all due", "tend a step (promotes 200)", self.tend)
+        await self.time("scheduled, all due", "tend a step (promotes 100)", self.tend)
 
     async def one(self) -> None:
         """Look a job up by its id, which is the same at any size."""

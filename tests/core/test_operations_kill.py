@@ -41,7 +41,7 @@ async def kill_many(desk: Desk, count: int) -> None:
         for n in range(made, made + 500):
             entries += (f"dead-{n:06d}", encode_body(Body("job", f'{{"n":{n}}}', max_retries=0)))
         await desk.deck.execute(verbs.enqueue(keys, 0, entries))
-        for _ in range(3):
+        for _ in range(500 // verbs.BATCH):
             counter += 2
             answer = await desk.deck.execute(
                 verbs.work(keys, "maker", counter, verbs.BATCH, 60.0, [])
