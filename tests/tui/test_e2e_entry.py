@@ -23,6 +23,17 @@ loaded = sorted(name for name in ("textual", "rich", "qdeck_tui.app") if name in
 print("LOADED", loaded)
 """
 
+INTERRUPTED = """
+import os, signal, sys
+from qdeck_tui import __main__
+class Importing:
+    def find_spec(self, name, *rest):
+        if name == "qdeck_tui.launch":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Importing())
+sys.exit(__main__.main([]))
+"""
+
 
 def environ(folder: Path, **changes: str) -> dict[str, str]:
     return a_child_environment(
@@ -50,6 +61,11 @@ def run(folder: Path, *command: str, **changes: str) -> subprocess.CompletedProc
 def test_words_never_import_textual(tmp_path: Path, words: list[str]) -> None:
     done = run(tmp_path, "-c", WORDS, *words)
     assert "LOADED []" in done.stdout, done.stdout + done.stderr
+
+
+def test_ctrl_c_while_the_console_is_still_imported_ends_it_without_a_word(tmp_path: Path) -> None:
+    done = run(tmp_path, "-c", INTERRUPTED)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("words", [[], ["--plain"], ["demo"]], ids=["none", "option", "demo"])

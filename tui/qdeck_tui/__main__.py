@@ -12,12 +12,23 @@ from collections.abc import Sequence
 
 __all__ = ["main"]
 
+INTERRUPTED = 130
 CONSOLE = ("--ascii", "--plain", "--theme", "--read-only", "--profile")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the console, the demo in it, or the command line, and return the exit code."""
-    words = list(sys.argv[1:] if words is None else words)
+    """Run the console, the demo in it, or the command line, and return the exit code.
+
+    Ctrl+C before the console has taken the terminal ends it without a word.
+    """
+    try:
+        return _run(list(sys.argv[1:] if words is None else words))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run what the words mean; raises KeyboardInterrupt for Ctrl+C while it is still imported."""
     if _wants_console(words):
         from qdeck_tui.launch import launch
 
