@@ -208,6 +208,10 @@ class QueueKeys:
         """Return the copy of what a clear took away (hash); its sets follow with a number."""
         return f"{self.tag}trash:{copy}"
 
+    def restored(self, copy: str) -> str:
+        """Return what was restored of a copy (hash, kept 25 h)."""
+        return f"{self.tag}trash:{copy}:was"
+
     def trash_set(self, copy: str, number: int) -> str:
         """Return one set of a copy (zset, or hash of error groups)."""
         return f"{self.tag}trash:{copy}:{number}"

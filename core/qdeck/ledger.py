@@ -15,7 +15,17 @@ import msgspec
 from qdeck.keys import QueueKeys, SharedKeys
 from qdeck.scripts import Command, script
 
-__all__ = ["KEPT_MS", "STEP", "Act", "Departed", "Entry", "Restored", "Retracted", "read_entry"]
+__all__ = [
+    "KEPT_MS",
+    "STEP",
+    "Act",
+    "Departed",
+    "Entry",
+    "Recleared",
+    "Restored",
+    "Retracted",
+    "read_entry",
+]
 
 #: Milliseconds for which a cleared job can be restored and most acts can be taken back.
 KEPT_MS: Final = 86_400_000
@@ -65,6 +75,18 @@ class Restored:
     moved: int
     left: int
     total: int
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recleared:
+    """How far a clearing once more is: jobs in the copy (-1: what was restored is not known), left
+    alone, and still to look at.
+    """
+
+    total: int
+    alone: int
+    ahead: int
     entry: str
 
 
@@ -171,13 +193,31 @@ def clear(keys: QueueKeys, source: str, state: str, copy: str, act: Act) -> Comm
     )
 
 
-def restore(keys: QueueKeys, source: str, copy: str, act: Act, most: int = STEP) -> Command:
-    """Bring jobs of a copy back, at most `most` where as many stand in their way."""
+def restore(
+    keys: QueueKeys, source: str, copy: str, act: Act, most: int = STEP, keep: bool = True
+) -> Command:
+    """Bring jobs of a copy back, at most `most` where as many stand in their way; with `keep` it is
+    noted which they are, for an undo.
+    """
     return Command(
         script("restore"),
         (keys.ready, keys.lease, source, *keys.of(_COPY)),
-        (keys.tag, copy, act.actor, act.target, most, act.of),
+        (keys.tag, copy, act.actor, act.target, most, act.of, int(keep)),
     )
+
+
+def reclear(keys: QueueKeys, source: str, copy: str, act: Act) -> Command:
+    """Take jobs that a restore brought back into their copy again, at most `STEP`."""
+    return Command(
+        script("reclear"),
+        (keys.ready, source, *keys.of(_COPY)),
+        (keys.tag, copy, act.actor, act.target, STEP, act.of, KEPT_MS),
+    )
+
+
+def read_recleared(answer: Sequence[Any]) -> Recleared:
+    """Read the answer to `reclear`."""
+    return Recleared(answer[0], answer[1], answer[2], answer[3].decode())
 
 
 def read_restored(answer: Sequence[Any]) -> Restored:

@@ -20,11 +20,12 @@ from qdeck.admin import (
     Window,
 )
 from qdeck.desk import Desk
+from qdeck.facts import memory_full
 from qdeck.job import new_id
 from qdeck.journal import name_of
 from qdeck.ledger import Act, Entry
 from qdeck.listing import SETS, sources_of
-from qdeck.reader import count
+from qdeck.reader import count, text
 from qdeck.rights import READ_ONLY
 
 __all__ = ["RecordDesk"]
@@ -212,13 +213,17 @@ class RecordDesk(Desk):
             return Outcome(f"would restore {jobs} of {copy.queue}", copy.count)
         keys = self._keys(copy.queue)
         act = Act(self._actor, f"{copy.state} jobs of queue {copy.queue}", of)
+        keep = not await self._memory_full()
         while True:
-            command = ledger.restore(keys, getattr(keys, SETS[copy.state]), copy.id, act)
+            source = getattr(keys, SETS[copy.state])
+            command = ledger.restore(keys, source, copy.id, act, keep=keep)
             step = ledger.read_restored(await self.reader.run(command))
             if step.moved < 0:
                 raise Denied(f"the copy of {jobs} is gone: {_SINCE}")
             if not step.left:
                 said = f"restored {jobs} of {copy.queue}"
+                if not keep:
+                    said += "; this cannot be taken back: the server's memory is full"
                 return Outcome(said, step.total, entry=name_of(step.entry, copy.queue))
 
     async def _undo_restore(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
@@ -227,6 +232,35 @@ class RecordDesk(Desk):
         if copy is None:
             raise Denied(f"the copy of {row.target} is gone: {_SINCE}")
         return await self._restore(copy, dry_run, entry.id)
+
+    async def _undo_clear_again(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
+        """Clear what a restore brought back, into the copy that it came from."""
+        keys, copy = self._keys(row.queue), str(entry.undo.get("copy"))
+        raw = await self.reader.one("HGET", keys.restored(copy), "state")
+        state = next((word for word in SETS if word == text(raw)), None)
+        if state is None:
+            raise Denied(f"which {row.target} were restored is not known any more: {_SINCE}")
+        jobs = _jobs(row.count or 0, state)
+        if dry_run:
+            return Outcome(f"would clear {jobs} of {row.queue} again", row.count or 0)
+        act = Act(self._actor, f"restore of {row.target}", entry.id)
+        while True:
+            command = ledger.reclear(keys, getattr(keys, SETS[state]), copy, act)
+            step = ledger.read_recleared(await self.reader.run(command))
+            if step.ahead <= 0:
+                break
+        if step.total <= 0:
+            raise Denied(f"none of the {jobs} is where the restore put it; nothing was changed")
+        said = f"cleared {_jobs(step.total, state)} of {row.queue} again; kept for 24 h"
+        left = f", {step.alone:,} left alone: they are where the restore put them no more"
+        return Outcome(
+            said + (left if step.alone else ""),
+            step.total,
+            entry=name_of(step.entry, row.queue),
+        )
+
+    async def _memory_full(self) -> bool:
+        return any(map(memory_full, await self.reader.everywhere(("INFO", "memory"))))
 
 
 def _jobs(number: int, state: str) -> str:

@@ -131,7 +131,11 @@ class Crowd:
         for state, key in (("completed", k.completed), ("dead", k.dead), ("pending", k.ready)):
             yield f"clear {state}", ledger.clear(k, key, state, f"copy-{state}", act)
         for state, key in (("completed", k.completed), ("dead", k.dead)):
-            yield f"restore {state}", ledger.restore(k, key, f"copy-{state}", act)
+            yield f"note and restore {state}", ledger.restore(k, key, f"copy-{state}", act)
+            while self.bench.run(ledger.restore(k, key, f"copy-{state}", act))[1] > 0:
+                pass
+            yield f"clear {state} again", ledger.reclear(k, key, f"copy-{state}", act)
+            yield f"restore {state}", ledger.restore(k, key, f"copy-{state}", act, keep=False)
         more = [part for n in range(500) for part in (f"more-{n:021d}", body)]
         self.bench.run(verbs.enqueue(k, 10**9, more))
         yield "restore a step", ledger.restore(k, k.ready, "copy-pending", act)

@@ -114,6 +114,16 @@ def departed_in_bulk(yard: Yard) -> None:
     assert ledger.read_departed(answer).state == "done"
 
 
+def recleared(state: str, key: str, yard: Yard) -> None:
+    """Clear a state, restore it, and clear again what came back."""
+    brought_back(state, key, yard)
+    command = ledger.reclear(yard.keys, getattr(yard.keys, key), "copy", ledger.Act("eve"))
+    total, alone, ahead, _ = yard.run(command)
+    assert (total, alone, ahead) == (len(yard.ids), 0, 0)
+    brought = ledger.restore(yard.keys, getattr(yard.keys, key), "copy", ledger.Act("eve"))
+    assert yard.run(brought)[1] == 0
+
+
 def retracted(yard: Yard) -> None:
     """Take back the act that made all."""
     yard.client.zadd(yard.keys.operation_ids("made"), dict.fromkeys(yard.ids, 0))
@@ -237,6 +247,8 @@ ACTS: dict[str, tuple[str, Callable[[Yard], Any], str]] = {
     "trim logs": ("completed", trimmed_logs, "completed"),
     "clear and restore": ("pending", partial(brought_back, "pending", "ready"), "ready"),
     "clear and restore dead": ("dead", partial(brought_back, "dead", "dead"), "dead"),
+    "clear again": ("pending", partial(recleared, "pending", "ready"), "ready"),
+    "clear again dead": ("dead", partial(recleared, "dead", "dead"), "dead"),
     "sweep": ("pending", swept, ""),
     "retract": ("pending", retracted, ""),
     "retract held": ("held", retracted, ""),

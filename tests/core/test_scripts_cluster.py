@@ -86,6 +86,8 @@ async def one_life(connector: Connector, prefix: str, queue: str) -> list[Any]:
     ):
         answers.append((await send(command))[0])
     answers.append((await send(ledger.restore(keys, keys.cancelled, "copy", Act("eve"))))[:3])
+    again = ledger.reclear(keys, keys.cancelled, "copy", Act("eve"))
+    answers.append((await send(again))[:3])
     answers.append(await send(ledger.sweep(keys)))
     answers.append(await send(ledger.retract(keys, "job-3", "", Act("eve"))))
     stale = ledger.edit(keys, "job-3", "", b"", "{}", ("", ""), Act("eve"))

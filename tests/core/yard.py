@@ -146,6 +146,7 @@ def commands(keys: QueueKeys) -> dict[str, Command]:
         "schedule": store(keys, "nightly", None, "{}", next_slot=5, note=Note("eve", "add", "ok")),
         "clear": ledger.clear(keys, keys.ready, "pending", "copy", ledger.Act("eve")),
         "restore": ledger.restore(keys, keys.ready, "copy", ledger.Act("eve")),
+        "reclear": ledger.reclear(keys, keys.ready, "copy", ledger.Act("eve")),
         "depart": ledger.depart(keys, "other", [FINE, LAST], ledger.Act("eve")),
         "arrive": ledger.arrive(keys, FINE, b"other 0"),
         "sweep": ledger.sweep(keys),

@@ -1,13 +1,17 @@
 -- Promise: brings the jobs of a copy back in their order: all at once where no more than `max` jobs
 --          stand in their sets now, else `max` a call, the first in order first; each job is in
---          exactly one set, and in the copy until it is back.
+--          exactly one set, and in the copy until it is back. Which jobs those are is noted before,
+--          5,000 a call, and kept for a day (see reclear.lua).
 -- KEYS: ready lease source tasks meta wake cleared audit errors
--- ARGV: tag, copy, actor, target in words, max, id of the entry that this takes back ("": none)
+-- ARGV: tag, copy, actor, target in words, max, id of the entry that this takes back ("": none), "1"
+--       to note which jobs they are
 -- Returns: how many came back in this call, how many are left, how many the copy held, and the id
 --          of the audit entry ("" while some are left); -1 first where there is no such copy
 
 local call = redis.call
 local tag, copy, actor, max = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5])
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local kinds = { 'zset', 'zset', 'zset', 'hash', 'hash', 'zset', 'zset', 'stream', 'hash' }
 for i = 1, 9 do
   local found = call('TYPE', KEYS[i]).ok
@@ -50,6 +54,26 @@ for i = 1, tonumber(fields.sets or 0) or 0 do
 end
 
 call('PERSIST', KEYS[5])
+if ARGV[7] == '1' and not fields.noted then
+  local room = 5000
+  for i = 1, #sets do
+    local from, was = sets[i].from, sets[i].from .. ':was'
+    local known = tonumber(fields['noted:' .. i] or 0) or 0
+    while is_jobs(sets[i].name) and room > 0 do
+      local list = call('ZRANGE', from, known, known + math.min(room, 1000) - 1, 'WITHSCORES')
+      if #list == 0 then break end
+      local turned = {}
+      for j = 1, #list, 2 do turned[j], turned[j + 1] = list[j + 1], list[j] end
+      call('ZADD', was, unpack(turned))
+      call('EXPIRE', was, 90000)
+      known, room = known + #list / 2, room - #list / 2
+    end
+    call('HSET', trash, 'noted:' .. i, known)
+    if room <= 0 then break end
+  end
+  if room <= 0 then return { 0, left, tonumber(fields.total or 0) or 0, '' } end
+  call('HSET', trash, 'noted', 1)
+end
 local moved, unpark = 0, {}
 local at_once = live <= max and not taken
 if at_once then
@@ -126,8 +150,20 @@ if #unpark > 0 then
 end
 local entry, total = '', tonumber(fields.total or 0) or 0
 if left == 0 then
-  entry = call('XADD', KEYS[8], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'restore',
-    'target', ARGV[4], 'count', total, 'outcome', 'restored', 'of', ARGV[6])
+  local said = { 'actor', actor, 'verb', 'restore', 'target', ARGV[4], 'count', total, 'outcome',
+    'restored', 'of', ARGV[6] }
+  call('UNLINK', trash .. ':was')
+  if ARGV[7] == '1' then
+    for _, part in ipairs({ 'until', string.format('%.0f', now + 86400000), 'undo',
+      cjson.encode({ ['do'] = 'clear_again', copy = copy }) }) do said[#said + 1] = part end
+    for name, value in pairs(fields) do
+      if name == 'state' or name == 'sets' or name == 'job_sets' or string.match(name, '^set:') then
+        call('HSET', trash .. ':was', name, value)
+      end
+    end
+    call('EXPIRE', trash .. ':was', 90000)
+  end
+  entry = call('XADD', KEYS[8], 'MAXLEN', '~', 10000, '*', unpack(said))
   call('ZREM', KEYS[7], copy)
   call('HSET', KEYS[5], 'copies', table.concat(call('ZRANGE', KEYS[7], 0, -1), '\n'))
   call('UNLINK', trash)
