@@ -11,8 +11,8 @@ from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
 from qdeck.admin import Diff, JobRef, Operation
+from qdeck_tui.screens.changes import shown_diff
 from qdeck_tui.screens.opsline import recent, told
-from qdeck_tui.screens.patch import shown_diff
 
 LINE = 'args.currency = "EUR"'
 
@@ -71,8 +71,8 @@ async def test_marked_jobs_are_patched_with_a_yes() -> None:
         await desk.until("stop after")
         await type_line(desk)
         await desk.press("ctrl+x")
-        text = await desk.until("2 change")
-        assert "Patch and retry 2 dead jobs" in text
+        text = await desk.until("Patch and retry 2 dead jobs")
+        assert "2 change, 0 stay the same, 0 invalid" in text
         await desk.say_yes()
         await desk.until("patch and retry: 2 of 2 jobs")
     assert sum('"currency":"EUR"' in job.args for job in twin.records.values()) == 2

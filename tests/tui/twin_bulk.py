@@ -145,6 +145,8 @@ class TwinBulk:
             changes=tuple(changes),
         )
         self.drafts[draft.id] = (draft, ids)
+        if dry_run:
+            del self.drafts[draft.id]
         return draft
 
     async def discard(self, what: What, *, dry_run: bool = False) -> Draft:

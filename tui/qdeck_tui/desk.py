@@ -7,6 +7,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from textual.geometry import Size
     from textual.screen import Screen
 
     from qdeck.admin import Admin, JobRef, Snapshot
@@ -25,6 +26,11 @@ class Console(Protocol):
     supervisor: Supervisor | None
     last_start: StartRequest | None
     too_small: bool
+
+    @property
+    def size(self) -> Size:
+        """The cells and rows of the screen."""
+        ...
 
     @property
     def now(self) -> datetime:

@@ -4,36 +4,32 @@ of the jobs, and the operation that follows a yes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import ceil
 from typing import Any
 
-from qdeck.admin import (
-    Admin,
-    Change,
-    Denied,
-    Diff,
-    Draft,
-    ErrorGroup,
-    JobRef,
-    JobRow,
-    Selection,
-    Window,
-)
+from qdeck.admin import Admin, Denied, Draft, ErrorGroup, JobRef, JobRow, Selection
 from qdeck_tui.actions import Subject, freeze
 from qdeck_tui.desk import Console
-from qdeck_tui.format import cut, plural, prose, safe, short_id
+from qdeck_tui.format import count, cut, drain, plural, prose, safe, short_id
 from qdeck_tui.screens.carry import RATE, STOP_AFTER, carry, pace_words
+from qdeck_tui.screens.changes import as_object, changes_of, flaw_of, shown_diff, value_text
 from qdeck_tui.screens.question import question
+from qdeck_tui.screens.trial import Trial, newest
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.field import Field
-from qdeck_tui.widgets.form import Choice, Form, Text
+from qdeck_tui.widgets.form import Choice, Text
+from qdeck_tui.widgets.patchform import PatchForm
 
-__all__ = ["open_patch", "patch_handler", "shown_diff"]
+__all__ = ["open_patch", "patch_handler"]
 
 _YES_NO = (("yes", "yes"), ("no", "no"))
 _TITLE = "PATCH AND RETRY"
+_NOTES = (
+    "args.name = value    -args.name    args.old -> new    several with ;",
+    "Ctrl+X freezes the jobs and asks; what dies later is not among them.",
+)
 
 
 def open_patch(desk: Console, subject: Subject, what: str) -> None:
@@ -42,60 +38,88 @@ def open_patch(desk: Console, subject: Subject, what: str) -> None:
     if refusal:
         desk.say(f"patch refused: {refusal}", "warn")
         return
-    first = Choice("canary", "try 1 first", _YES_NO)
-    resume = Choice("resume", "then resume", _YES_NO)
-    setting = Text("changes", "set", Field(), _changes, "parts")
-    sample: list[str] = []
+    trial = Trial(desk)
+    setting = Text("changes", "set", Field(), flaw_of, "parts")
     fields = (
         setting,
         Text("rate", "rate /s", _field(f"{RATE:g}"), _rate),
         Text("stop", "stop after", _field(str(STOP_AFTER)), _stop),
-        first,
-        resume,
+        Choice("canary", "try 1 first", _YES_NO),
+        Choice("resume", "then resume", _YES_NO),
         Choice("copy", "keep copy", _YES_NO),
     )
 
-    def done(values: dict[str, str]) -> None:
+    def changed() -> None:
+        trial.typed(setting.value)
+        desk.update_sheet()
+
+    def closed() -> None:
+        trial.end()
         desk.close_sheet()
+
+    def done(values: dict[str, str]) -> None:
+        closed()
         _ask(desk, subject, values, what)
 
-    form = Form(
-        _TITLE, fields, lambda values: (*sample, *_notes(values, what)),
-        changed=desk.update_sheet, done=done, closed=desk.close_sheet,
+    form = PatchForm(
+        f"{_TITLE}  {what}", fields, lambda values: _NOTES,
+        shown=trial.lines, will=lambda values: _will(subject, values),
+        changed=changed, done=done, closed=closed,
     )  # fmt: skip
     desk.open_sheet(form)
 
     async def look() -> None:
-        if desk.admin is None:
+        admin = desk.admin
+        if admin is None:
             return
-        payload, setting.samples = await _samples(desk.admin, subject)
-        if payload:
-            sample.append(f"sample  {cut(payload, 64)}")
+        refs = await newest(admin, subject)
+        setting.samples = await _samples(admin, subject, refs)
+        trial.start(refs)
         desk.update_sheet()
 
     desk.begin_work(look(), "no samples")
 
 
-async def _samples(admin: Admin, subject: Subject) -> tuple[str, tuple[str, ...]]:
-    """Return the newest payload, and lines that could be wanted: what is missing comes first."""
+async def _samples(admin: Admin, subject: Subject, refs: Sequence[JobRef]) -> tuple[str, ...]:
+    """Return lines that could be wanted: what is missing comes first."""
     first = subject.targets[0]
     missing: list[str] = []
-    ref: JobRef | None = None
     if isinstance(first, ErrorGroup):
-        page = await admin.group(first, Window(0, 1))
-        ref = page.rows[0].ref if page.rows else None
         with suppress(Denied):
             found = await admin.shared(first)
             missing = [fact.name for fact in found.facts if fact.kind == "missing"]
-    elif isinstance(first, JobRow):
-        ref = first.ref
-    detail = None if ref is None else await admin.job(ref)
+    detail = await admin.job(refs[0]) if refs else None
     if detail is None:
-        return "", ()
-    known = _object(detail.payload)
+        return ()
+    known = as_object(detail.payload)
     lines = [f'args.{name} = ""' for name in missing if name not in known]
-    lines += [f"args.{name} = {_text(value)}" for name, value in known.items()]
-    return safe(detail.payload), tuple(lines)
+    return (*lines, *(f"args.{name} = {value_text(value)}" for name, value in known.items()))
+
+
+def _will(subject: Subject, values: dict[str, str]) -> str:
+    """Return what Ctrl+X leads to: how many jobs, where, and about how long that takes."""
+    number: int | None = subject.total
+    queues = {target.queue for target in subject.targets if isinstance(target, ErrorGroup)}
+    if subject.selection is None:
+        sizes = [
+            target.count if isinstance(target, ErrorGroup) else 1 for target in subject.targets
+        ]
+        number = None if None in sizes else sum(size or 0 for size in sizes)
+        queues |= {target.ref.queue for target in subject.targets if isinstance(target, JobRow)}
+    elif subject.selection.queue is not None:
+        queues = {subject.selection.queue}
+    where = f" in {safe(min(queues))}" if len(queues) == 1 else ""
+    rate = _number(values["rate"])
+    if number == 1:
+        return f"change 1 job, start it{where} at once"
+    said = f"change {count(number)} jobs, start {count(number)}{where}"
+    if rate is None:
+        return f"{said}, as fast as it goes"
+    return f"{said}, about {_length(number / rate)}" if number else f"{said}, {rate:g}/s"
+
+
+def _length(seconds: float) -> str:
+    return f"{ceil(seconds)} s" if seconds < 120 else drain(seconds)
 
 
 def _denied(desk: Console, subject: Subject) -> str:
@@ -119,7 +143,7 @@ def _ask(desk: Console, subject: Subject, values: dict[str, str], what: str) -> 
         if not yes or not drafts:
             desk.say("patch and retry: no, nothing was done")
 
-    dialog = question(desk, _TITLE, answer)
+    dialog = question(desk, _TITLE, answer, low=True)
 
     async def prepare() -> None:
         admin = desk.admin
@@ -127,7 +151,9 @@ def _ask(desk: Console, subject: Subject, values: dict[str, str], what: str) -> 
             dialog.fail("not connected")
             return
         try:
-            draft = await admin.patch(await _jobs(admin, subject), read(values), retry=True)
+            draft = await admin.patch(
+                await _jobs(admin, subject), changes_of(values["changes"]), retry=True
+            )
         except Exception as error:
             dialog.fail(f"patch and retry: {error}")
             return
@@ -190,41 +216,6 @@ def _sentences(draft: Draft, values: dict[str, str], what: str) -> list[Line]:
     return lines
 
 
-def shown_diff(diff: Diff) -> str:
-    """Return a change in one line: what goes and what comes, then the payload it is in."""
-    if diff.problem:
-        return safe(diff.problem)
-    before, after = _object(diff.before), _object(diff.after)
-    gone = {name: value for name, value in before.items() if after.get(name, ...) != value}
-    come = {name: value for name, value in after.items() if before.get(name, ...) != value}
-    old = _text(gone) if gone else cut(safe(diff.before), 26)
-    return safe(f"{old}  >  {_text(come)}")
-
-
-def _text(values: Any) -> str:
-    return json.dumps(values, ensure_ascii=False)
-
-
-def _object(raw: str) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def read(values: dict[str, str]) -> list[Change]:
-    """Return the changes of the form's line; several stand with `;` between them."""
-    return [Change.parse(part) for part in values["changes"].split(";") if part.strip()]
-
-
-def _changes(text: str) -> str:
-    try:
-        return "" if read({"changes": text}) else "args.name = value, -args.name or args.old -> new"
-    except Denied as error:
-        return str(error)
-
-
 def _field(text: str) -> Field:
     made = Field()
     made.put(text, fresh=True)
@@ -247,14 +238,6 @@ def _rate(text: str) -> str:
 def _stop(text: str) -> str:
     good = not text or (text.isdecimal() and 0 < int(text) <= 1000)
     return "" if good else "new failures from 1 to 1,000, or empty for never"
-
-
-def _notes(values: dict[str, str], what: str) -> tuple[str, ...]:
-    return (
-        f"Dead jobs of {what}. They are frozen when you press Ctrl+X.",
-        "args.name = value    -args.name    args.old -> new    several with ;",
-        "Then resume: takes the pause of the task back once the first job completed.",
-    )
 
 
 def patch_handler(desk: Console, subject: Subject | None, what: str) -> Callable[[], None] | None:

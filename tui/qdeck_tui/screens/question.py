@@ -10,7 +10,9 @@ from qdeck_tui.widgets.dialog import Dialog
 __all__ = ["question"]
 
 
-def question(desk: Console, title: str, answer: Callable[[bool], None]) -> Dialog:
+def question(
+    desk: Console, title: str, answer: Callable[[bool], None], *, low: bool = False
+) -> Dialog:
     """Open a question that is still to be filled; it is closed before `answer` is called."""
 
     def answered(yes: bool) -> None:
@@ -18,5 +20,6 @@ def question(desk: Console, title: str, answer: Callable[[bool], None]) -> Dialo
         answer(yes)
 
     dialog = Dialog(title, changed=desk.update_sheet, answer=answered)
+    dialog.low = low
     desk.open_sheet(dialog)
     return dialog

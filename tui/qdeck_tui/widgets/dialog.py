@@ -25,7 +25,7 @@ class Dialog:
     to be drawn.
     """
 
-    bare = False
+    bare = low = False
     # The name of a profile that is marked production, to be typed instead of a number.
     word = ""
 

@@ -53,7 +53,7 @@ class Choice:
 class Form:
     """Fields of which one has the focus. `done` gets the values once they are all right."""
 
-    bare = False
+    bare = low = False
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class TextSheet:
         self._desk = desk
         self.skip = 0
 
-    bare = False
+    bare = low = False
 
     def lines(self, cells: int) -> Sequence[Line]:
         """Return the text; lines of one word are wrapped."""
@@ -57,7 +57,7 @@ class TextSheet:
 class BareText(TextSheet):
     """Text over the whole width without a border, so that the mouse selects nothing else."""
 
-    bare = True
+    bare, low = True, False
 
     def tell(self, sentence: str) -> None:
         """Put a sentence above the text."""
@@ -68,7 +68,7 @@ class BareText(TextSheet):
 class CopyMenu:
     """What to copy, each with its letter."""
 
-    bare = False
+    bare = low = False
 
     def __init__(self, choices: Sequence[tuple[str, str, str]], desk: Console) -> None:
         self.title = "COPY"

@@ -5,21 +5,28 @@ takes every key.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from qdeck_tui.format import cut, width
 from qdeck_tui.widgets.canvas import Canvas, Line, clip, line_width
 from qdeck_tui.widgets.dialog import Dialog
+from qdeck_tui.widgets.pane import rule
 
-__all__ = ["Overlay", "Sheet"]
+__all__ = ["Box", "Overlay", "Sheet"]
+
+#: Column, row, cells and rows of a place on the screen.
+Box = tuple[int, int, int, int]
 
 
 class Sheet(Protocol):
-    """What an overlay shows, and who gets the keys meanwhile. A bare one has no border."""
+    """What an overlay shows, and who gets the keys meanwhile. A bare one has no border, a low one
+    lies at the bottom and leaves in sight what is above it.
+    """
 
     title: str
     bare: bool
+    low: bool
 
     def lines(self, cells: int) -> Sequence[Line]:
         """Return the content for a width."""
@@ -39,7 +46,10 @@ class Sheet(Protocol):
 
 
 class Overlay(Canvas):
-    """Draws a sheet in a box in the middle of the screen, or over all of it when that is small."""
+    """Draws a sheet in a box in the middle of the screen, or over all of it when that is small.
+
+    A view that makes room for sheets says where: `dock` returns the place for a size of the screen.
+    """
 
     DEFAULT_CSS = "Overlay { layer: over; display: none; position: absolute; }"
 
@@ -47,7 +57,8 @@ class Overlay(Canvas):
         super().__init__(id="overlay")
         self.sheet: Sheet | None = None
         self.skip = 0
-        self._box = (0, 0, 0, 0)
+        self.dock: Callable[[int, int], Box] | None = None
+        self._box: Box = (0, 0, 0, 0)
         self._rest: asyncio.TimerHandle | None = None
 
     def open(self, sheet: Sheet) -> None:
@@ -71,14 +82,20 @@ class Overlay(Canvas):
         if self.sheet.bare:
             self._put((0, 1, cells, rows - 3))
             return
+        if self.dock is not None:
+            self._put(self.dock(cells, rows))
+            return
         small = cells < 70 or rows < 20
-        wide = cells if small else min(cells - 4, 76)
+        wide = cells if small else min(cells - 4, 120 if self.sheet.low else 76)
         need = len(self.sheet.lines(wide - 4)) + 2
         high = rows - 2 if small else min(rows - 3, need)
-        x, y = (cells - wide) // 2, 1 if small else max(1, (rows - high) // 2)
+        free = rows - high
+        x, y = (cells - wide) // 2, 1
+        if not small:
+            y = max(1, free - 2 if self.sheet.low else free // 2)
         self._put((x, y, wide, high))
 
-    def _put(self, box: tuple[int, int, int, int]) -> None:
+    def _put(self, box: Box) -> None:
         if box != self._box:
             self._box = box
             self.styles.width, self.styles.height = box[2], box[3]
@@ -109,13 +126,10 @@ class Overlay(Canvas):
         plain = self.look.plain
         if self.sheet.bare:
             return list(self.sheet.lines(cells))[max(0, self.skip) :]
+        if self.dock is not None:
+            return self._docked(self.sheet, cells, height)
+        shown, more = self._visible(self.sheet, cells - 4, height - 2)
         room = height - 2
-        content = list(self.sheet.lines(cells - 4))
-        if isinstance(self.sheet, Dialog):
-            content = list(self.sheet.fitted(content, room))
-        self.skip = max(0, min(self.skip, len(content) - room))
-        shown = content[self.skip : self.skip + room]
-        more = "  more below" if self.skip + room < len(content) else ""
         title = cut(self.sheet.title, cells - 6)
         side = "" if plain else "│"
         lead = "" if plain else "┌─ "
@@ -129,3 +143,23 @@ class Overlay(Canvas):
         bottom = "" if plain else "└" + "─" * max(0, cells - 2 - width(more)) + more + "┘"
         lines.append(((bottom or more, "rule"),))
         return lines
+
+    def _visible(self, sheet: Sheet, cells: int, room: int) -> tuple[list[Line], str]:
+        """Return the lines of a sheet that fit, and what says that there are more."""
+        content = list(sheet.lines(cells))
+        if isinstance(sheet, Dialog):
+            content = list(sheet.fitted(content, room))
+        self.skip = max(0, min(self.skip, len(content) - room))
+        shown = content[self.skip : self.skip + room]
+        return shown, "  more below" if self.skip + room < len(content) else ""
+
+    def _docked(self, sheet: Sheet, cells: int, height: int) -> list[Line]:
+        """Return a pane with the content in it, behind a bar where it stands beside another."""
+        plain = self.look.plain
+        bar = "│" if self._box[0] and not plain else ""
+        shown, more = self._visible(sheet, cells - 2, height - 1)
+        title = rule(sheet.title, more.strip(), cells - len(bar), active=True, plain=plain,
+                     style="title")  # fmt: skip
+        lead: Line = ((bar, "rule"), (" " * (2 - len(bar) if self._box[0] else 1), ""))
+        return [((bar, "rule"), *title), *((*lead, *line) for line in shown),
+                *([((bar, "rule"),)] * (height - 1 - len(shown)))]  # fmt: skip

@@ -23,7 +23,7 @@ PAUSE = 0.1
 class QuitSheet:
     """Asks; Enter and Esc stay. What was typed ahead of it is dropped."""
 
-    bare = False
+    bare = low = False
 
     def __init__(
         self, workers: Sequence[LocalWorker], desk: Console, answer: Callable[[Closing], None]
