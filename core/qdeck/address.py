@@ -37,7 +37,7 @@ _TLS_TEXT = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_
 _TLS = ("ssl_cert_reqs", "ssl_check_hostname", *_TLS_TEXT)
 _TIMES = ("socket_timeout", "socket_connect_timeout")
 _Wrong = Callable[[str], SettingsError]
-_SECRET = re.compile(r"([?&](?:[a-z_]*password)=)[^&]*", re.IGNORECASE)
+_SECRET = re.compile(r"([?&]\w*(?:pass|secret|token)\w*=)[^&]*", re.IGNORECASE)
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True}
 _FLAGS |= {"false": False, "0": False, "no": False, "off": False}
 
@@ -77,17 +77,17 @@ def mask(url: str) -> str:
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
-        return url
+        scheme, rest = "", url
     rest = _SECRET.sub(r"\1***", rest)
     netloc = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" not in netloc and "@" in rest and ":" in netloc:
+    if "@" in rest[len(netloc) :] and (":" in netloc or not mark):
         netloc = rest[: rest.rindex("@") + 1]
     if "@" in netloc:
         credentials, _, host = netloc.rpartition("@")
         user, colon, _ = credentials.partition(":")
         shown = f"{user}:***@{host}" if colon else f"{user}@{host}"
         rest = shown + rest[len(netloc) :]
-    return f"{scheme}://{rest}"
+    return f"{scheme}{mark}{rest}"
 
 
 def parse_address(url: str, *, origin: str = "url") -> Address:

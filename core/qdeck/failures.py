@@ -143,7 +143,8 @@ def translate(error: BaseException, address: str, secrets: tuple[str, ...] = ())
         hint = "its load, and whether TLS is spoken there" if "rediss:" in address else "its load"
         return ConnectionFailed(f"{address} did not answer in time ({said}); check {hint}")
     if "Master" in type(error).__name__:
-        return ConnectionFailed(f"the sentinels of {address} name no primary ({said}); check them")
+        told = said.partition(" : ")[0]  # what follows are the clients that were asked, as code
+        return ConnectionFailed(f"the sentinels of {address} name no primary ({told}); check them")
     if isinstance(error, RETRYABLE):
         return ConnectionFailed(
             f"cannot reach {address} ({said}); check that the server runs, or set REDIS_URL"

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from redis import exceptions as errors
+from redis import sentinel
 
 from qdeck.errors import ConnectionFailed, QdeckError, ReadOnly, ServerFull, SettingsError
 from qdeck.failures import Backoff, repeat, repeat_sync, retryable, translate
@@ -49,6 +50,11 @@ def test_a_password_inside_an_error_is_masked() -> None:
     told = translate(errors.ConnectionError("bad\nuser:geheim"), ADDRESS, ("geheim",))
     assert "geheim" not in str(told)
     assert "bad user:***" in str(told)
+
+
+def test_sentinels_without_a_primary_are_told_without_the_clients_that_asked() -> None:
+    error = sentinel.MasterNotFoundError("No master found for 's' : <redis.Redis(db=0)> - gone")
+    assert str(translate(error, ADDRESS)).endswith("(No master found for 's'); check them")
 
 
 def test_an_error_of_ours_stays_itself() -> None:
