@@ -52,7 +52,7 @@ CONSOLE_ORDER = in_order("""
     screens
     dispatch screens.base widgets desk actions poller scout
     delta frames lifetime colourless driver packets terminal editor
-    supervisor inprocess childworker output options choices profiles local
+    supervisor inprocess childworker envfile output options choices profiles local
     turns clipboard palette themes spread format __init__
 """)
 

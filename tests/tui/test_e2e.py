@@ -130,7 +130,7 @@ def test_a_local_worker_is_started_and_stopped(
         pty.wait_for("START A LOCAL WORKER")
         pty.wait_for("jobs.py")
         if kind == "child process":
-            pty.press("tab", "tab", "tab", "space")
+            pty.press("tab", "tab", "tab", "tab", "space")
             pty.wait_for("(o) child process")
         pty.press("ctrl+x")
         pty.wait_for("child got ''")

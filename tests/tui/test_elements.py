@@ -29,7 +29,6 @@ from qdeck.admin import (
 from qdeck_tui.actions import ROWS
 from qdeck_tui.prompt import Prompt
 from qdeck_tui.screens.pace import Pace
-from qdeck_tui.screens.start import _notes
 
 CAUSES = tuple(f"emails: cause number {number}" for number in range(1, 6))
 
@@ -183,13 +182,6 @@ def test_a_workers_pace_is_told_from_what_it_did_within_a_minute() -> None:
     assert pace.of(row) is None
     pace.tell([], START + timedelta(seconds=101))
     assert pace.of(row) is None
-
-
-def test_a_child_worker_is_named_as_the_command_that_it_is() -> None:
-    text = _notes(
-        {"kind": "process", "queues": "a, b", "app": "x:y", "slots": "4", "on_exit": "stop"}
-    )
-    assert "qdeck worker x:y -q a,b -c 4" in text[0]
 
 
 async def test_a_wide_screen_names_the_views_with_numbers_and_the_servers_state() -> None:

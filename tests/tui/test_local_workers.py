@@ -48,7 +48,7 @@ def test_a_local_worker_is_scaled_and_made_quiet_and_its_job_goes_back_at_the_en
         pty.wait(lambda: "calls os._exit, crashes the interpreter" in sides(pty), "the risks")
         pty.press("tab", "tab", "2")
         if kind == "child process":
-            pty.press("tab", "space")
+            pty.press("tab", "tab", "space")
             pty.wait(lambda: "os._exit" not in pty.text, "no risk for the console")
         pty.wait_for(f"(o) {kind}")
         pty.press("ctrl+x")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.tui.pty import a_child_environment
 from qdeck.deck import Deck
 from qdeck.job import Job, State
 from qdeck_tui.local import LocalWorker, StartRequest
+from qdeck_tui.output import OutputLog
 from qdeck_tui.supervisor import LocalWorkers
 
 APP = str(Path(__file__).parent / "programs" / "jobs.py")
@@ -160,15 +162,76 @@ def test_a_worker_that_cannot_start_says_why_in_one_line(workers: LocalWorkers) 
         StartRequest(app="jobs", concurrency=0),
         StartRequest(app="jobs", queues=("bad name!",)),
         StartRequest(app="jobs", on_exit="leave"),
+        StartRequest(app="jobs", env=".env"),
+        StartRequest(app=APP, kind="process", env="missing.env"),
+        StartRequest(app="jobs", log="missing/w.log"),
+        StartRequest(app=APP, kind="process", log="/"),
     ):
         with pytest.raises(ValueError, match=r"^[^\n]{10,300}$"):
             workers.begin(request)
     assert workers.workers() == ()
 
 
+def test_a_child_has_the_variables_of_its_env_file(
+    workers: LocalWorkers, deck: Deck, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# of the test\n\nexport SHOP='a b'  \nOTHER=1\n")
+    worker = workers.begin(replace(CHILD, env=str(file)))
+    job = enqueue(deck, "variable", name="SHOP")
+    assert deck.result_sync(job.id, timeout=30) == "a b"
+    assert "SHOP" not in os.environ
+    assert the(workers, worker).state == "running"
+
+
+@pytest.mark.parametrize("request_", [THREAD, CHILD], ids=["in process", "child"])
+def test_a_log_file_gets_every_line_after_what_it_holds(
+    workers: LocalWorkers, deck: Deck, tmp_path: Path, request_: StartRequest
+) -> None:
+    file = tmp_path / "w.log"
+    file.write_text("before\n")
+    started = [workers.begin(replace(request_, log=str(file))) for _ in range(2)]
+    if request_ is THREAD:
+        workers.output.add(["said in this process"])
+        wanted = "said in this process"
+    else:
+        enqueue(deck, "noisy", word="hello")
+        wanted = "printed hello"
+
+    def lines() -> list[str]:
+        return file.read_text().splitlines()
+
+    eventually(lambda: wanted in lines(), "line in the file")
+    assert lines()[0] == "before"
+    assert lines().count(wanted) == 1
+    logs = "\n".join(line.text for each in started for line in workers.log(each.name))
+    assert wanted in logs
+    workers.end("give back")
+    workers.output.add(["after the end"])
+    assert "after the end" not in lines()
+
+
+def test_a_log_file_that_fails_is_said_in_the_log_and_left(tmp_path: Path) -> None:
+    log = OutputLog()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log.copy_to(str(pipe))
+    os.close(reading)
+    log.add(["one"])
+    log.add(["two"])
+    assert [line.text for line in log.after()] == [
+        "one",
+        f"log to {pipe} ends here: Broken pipe",
+        "two",
+    ]
+    log.leave_file(str(pipe))
+
+
 HOLDER = """
 import os, sys, time
 from qdeck_tui.local import StartRequest
+from qdeck_tui.output import OutputLog
 from qdeck_tui.supervisor import LocalWorkers
 workers = LocalWorkers()
 workers.begin(StartRequest(app=sys.argv[1], kind="process", on_exit=sys.argv[2]))

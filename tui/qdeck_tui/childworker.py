@@ -103,12 +103,13 @@ class ChildWorker:
         except OSError:
             os.close(reading)
             self._drop_lifeline()
+            self.output.leave_file(request.log)
             raise
         finally:
             os.close(watched)
             os.close(writing)
         reader = threading.Thread(
-            target=pump, args=(reading, self.output.add), name=f"qdeck-{self.name}", daemon=True
+            target=self._listen, args=(reading,), name=f"qdeck-{self.name}", daemon=True
         )
         reader.start()
         # It says which worker serves what, or why none does and ends.
@@ -120,6 +121,13 @@ class ChildWorker:
             lines = [line.text for line in self.output.after() if line.text.strip()]
             self._drop_lifeline()
             raise ValueError(lines[-1] if lines else "the worker ended at once and said nothing")
+
+    def _listen(self, reading: int) -> None:
+        """Take in what it prints until its end."""
+        try:
+            pump(reading, self.output.add)
+        finally:
+            self.output.leave_file(self.request.log)
 
     def _serves(self) -> bool:
         """Whether it said which worker it is; takes note of that."""

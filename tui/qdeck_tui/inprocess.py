@@ -107,6 +107,8 @@ class ThreadWorker:
             self._failure = str(error).strip().split("\n")[0] or type(error).__name__
             lines = "".join(traceback.format_exception(error)).splitlines()
             self.output.add([f"{self.name}: {line}" for line in lines])
+        finally:
+            self.output.leave_file(self.request.log)
 
     async def _serve(self) -> None:
         """Serve until told to stop, then close what this loop had open."""

@@ -27,8 +27,9 @@ CLOSINGS: tuple[Closing, ...] = ("finish", "give back", "leave")
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """What the form asks for; `on_exit` "leave" is for a child process only and lets it outlive the
-    console.
+    """What the form asks for. `on_exit` "leave" lets a child process outlive the console, `env` is
+    a file of NAME=value lines for one; `log` is a file that gets what it prints as well. `count` is
+    how many the form starts.
     """
 
     app: str
@@ -36,6 +37,9 @@ class StartRequest:
     concurrency: int = 10
     kind: Kind = "thread"
     on_exit: OnExit = "stop"
+    count: int = 1
+    env: str = ""
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)

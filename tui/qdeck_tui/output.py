@@ -10,6 +10,7 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from qdeck_tui.local import OutputLine
 
@@ -21,19 +22,61 @@ IDLE = 0.3
 
 
 class OutputLog:
-    """The last lines of one source; older ones are dropped, and their numbers never come again."""
+    """The last lines of one source; older ones are dropped, and their numbers never come again.
+
+    Files may be told all of them as well.
+    """
 
     def __init__(self, kept: int = KEPT) -> None:
         self._lines: deque[OutputLine] = deque(maxlen=kept)
         self._lock = threading.Lock()
         self._count = 0
+        self._files: dict[str, list[int]] = {}
+        # A file that is slow must not hold up whoever reads.
+        self._writing = threading.Lock()
 
     def add(self, lines: Sequence[str]) -> None:
-        """Append lines; longer ones than 8 KiB are cut."""
+        """Append lines; longer ones than 8 KiB are cut, but in files."""
         with self._lock:
             for text in lines:
                 self._count += 1
                 self._lines.append(OutputLine(self._count, text[:LONGEST]))
+        if self._files:
+            self._write("".join(f"{text}\n" for text in lines).encode("utf-8", "replace"))
+
+    def copy_to(self, path: str) -> None:
+        """Append every line from now on to a file, until `leave_file` was called as often; raises
+        OSError when it cannot be opened.
+        """
+        with self._writing:
+            if path not in self._files:
+                # Without a wait, since a pipe that nobody reads would keep us here for good.
+                how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+                self._files[path] = [os.open(Path(path).expanduser(), how, 0o666), 0]
+            self._files[path][1] += 1
+
+    def leave_file(self, path: str) -> None:
+        """Take back one `copy_to`; a path that is not written to is none."""
+        with self._writing:
+            known = self._files.get(path)
+            if known is not None:
+                known[1] -= 1
+                if not known[1]:
+                    os.close(self._files.pop(path)[0])
+
+    def _write(self, data: bytes) -> None:
+        failed = []
+        with self._writing:
+            for path, (fd, _) in list(self._files.items()):
+                left = memoryview(data)
+                try:
+                    while left:
+                        left = left[os.write(fd, left) :]
+                except OSError as error:
+                    os.close(self._files.pop(path)[0])
+                    failed.append(f"log to {path} ends here: {error.strerror}")
+        if failed:
+            self.add(failed)
 
     def after(self, number: int = 0) -> tuple[OutputLine, ...]:
         """Return the lines kept whose number is larger."""

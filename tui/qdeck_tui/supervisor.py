@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from qdeck_tui.childworker import ChildWorker
+from qdeck_tui.envfile import read_env
 from qdeck_tui.inprocess import ThreadWorker
 from qdeck_tui.local import Closing, LocalWorker, OutputLine, StartRequest
 from qdeck_tui.output import OutputLog
@@ -75,10 +76,17 @@ class LocalWorkers:
             raise ValueError("a worker in this process ends with it; choose a child process")
         if not request.app:
             raise ValueError("no app: write module:deck or path/to/file.py[:deck]")
+        if request.kind == "thread" and request.env:
+            raise ValueError("env is for a child process only: this one has its environment")
         with self._lock:
             self._count += 1
             name = f"local-{self._count}"
         worker = self._make(name, request)
+        if request.log:
+            try:
+                worker.output.copy_to(request.log)
+            except OSError as error:
+                raise ValueError(f"log to {request.log}: {error.strerror}") from error
         worker.start()
         with self._lock:
             self._workers[name] = worker
@@ -86,7 +94,8 @@ class LocalWorkers:
 
     def _make(self, name: str, request: StartRequest) -> ThreadWorker | ChildWorker:
         if request.kind == "process":
-            return ChildWorker(name, request, self._environ)
+            own = read_env(request.env) if request.env else {}
+            return ChildWorker(name, request, {**self._environ, **own})
         from qdeck.errors import QdeckError
 
         try:

@@ -73,3 +73,9 @@ async def hostile(ctx: Context, text: str) -> None:
     ctx.log.warning(text)
     print(text)  # noqa: T201  # what is under test
     raise ValueError(text)
+
+
+@deck.task
+async def variable(name: str) -> str:
+    """Returns a variable of the environment that its worker runs in."""
+    return os.environ.get(name, "")
