@@ -17,6 +17,7 @@ from qdeck.scripts import Command, script
 
 __all__ = [
     "KEPT_MS",
+    "NOTED",
     "STEP",
     "Act",
     "Departed",
@@ -29,6 +30,8 @@ __all__ = [
 
 #: Milliseconds for which a cleared job can be restored and most acts can be taken back.
 KEPT_MS: Final = 86_400_000
+#: Jobs of a copy up to which a restore notes which they are, so that it can be taken back.
+NOTED: Final = 10_000
 #: Jobs that one step of restoring or sweeping handles.
 STEP: Final = 100
 _RETRACT: Final = "ready scheduled meta tasks wake audit"

@@ -213,17 +213,19 @@ class RecordDesk(Desk):
             return Outcome(f"would restore {jobs} of {copy.queue}", copy.count)
         keys = self._keys(copy.queue)
         act = Act(self._actor, f"{copy.state} jobs of queue {copy.queue}", of)
-        keep = not await self._memory_full()
+        why = "the server's memory is full" if await self._memory_full() else ""
+        if copy.count > ledger.NOTED:
+            why = f"that is kept for up to {ledger.NOTED:,} jobs"
         while True:
             source = getattr(keys, SETS[copy.state])
-            command = ledger.restore(keys, source, copy.id, act, keep=keep)
+            command = ledger.restore(keys, source, copy.id, act, keep=not why)
             step = ledger.read_restored(await self.reader.run(command))
             if step.moved < 0:
                 raise Denied(f"the copy of {jobs} is gone: {_SINCE}")
             if not step.left:
                 said = f"restored {jobs} of {copy.queue}"
-                if not keep:
-                    said += "; this cannot be taken back: the server's memory is full"
+                if why:
+                    said += f"; this cannot be taken back: {why}"
                 return Outcome(said, step.total, entry=name_of(step.entry, copy.queue))
 
     async def _undo_restore(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:

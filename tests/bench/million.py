@@ -43,6 +43,7 @@ class Million:
         self.keys = self.deck.keys("default")
         self.admin = self.deck.admin(actor="bench")
         self.turn = 0
+        self.keep = False
         self.lines: list[list[object]] = []
         self.claimed: list[verbs.Claimed] = []
 
@@ -183,6 +184,8 @@ class Million:
         await self.time(state, "move one to another queue", self.depart)
         await self.time(state, "clear all, restore all", self.clear)
         await self.time(state, "restore a step before 1,000 newer", self.restore_step)
+        self.keep = True
+        await self.time("cleared", "note 1,000 for an undo of a restore", self.restore_step)
         await self.time("cleared", "sweep a step", self.sweep)
 
     async def edit(self, number: int) -> None:
@@ -206,13 +209,15 @@ class Million:
 
         The first call makes it so.
         """
-        if number == 0:
+        if number == 0 and not self.keep:
             await self.admin.clear("default")
             for _ in range(2):
                 await self.enqueue(0)
         (copy,) = await self.admin.cleared()
         act = ledger.Act("bench", "jobs")
-        await self.deck.execute(ledger.restore(self.keys, self.keys.ready, copy.id, act))
+        await self.deck.execute(
+            ledger.restore(self.keys, self.keys.ready, copy.id, act, keep=self.keep)
+        )
 
     async def sweep(self, number: int) -> None:
         """Delete the first jobs of a copy whose time is over."""

@@ -139,7 +139,7 @@ async def test_many_jobs_are_noted_and_cleared_again_in_steps(valkey: Server, pr
         before = await shape(desk)
         await door.clear("q")
         (copy,) = await door.cleared()
-        # The first call notes 5,000 of them, and brings none back.
+        # The first calls note 1,000 of them each, and bring none back.
         act = ledger.Act("ana@here", "jobs")
         command = ledger.restore(keys, keys.ready, copy.id, act)
         step = ledger.read_restored(await desk.deck.execute(command))
@@ -160,6 +160,24 @@ async def test_many_jobs_are_noted_and_cleared_again_in_steps(valkey: Server, pr
         left = await desk.call("KEYS", f"{keys.trash('')}*")
         assert len(left) == 2
         assert all([0 < await desk.call("TTL", key) <= 90_000 for key in left])
+
+
+async def test_a_very_large_restore_is_for_good_and_says_so(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+
+        @desk.deck.task(queue="q")
+        async def job(n: int) -> None: ...
+
+        await desk.deck.enqueue_many(job.call(n) for n in range(10_001))
+        await desk.operator.clear("q")
+        (copy,) = await desk.operator.cleared()
+        outcome = await desk.operator.restore(copy.id)
+        assert outcome.text == (
+            "restored 10,001 pending jobs of q; this cannot be taken back: that is kept for up to "
+            "10,000 jobs"
+        )
+        assert await desk.call("ZCARD", desk.deck.keys("q").ready) == 10_001
+        assert await desk.call("KEYS", f"{desk.deck.keys('q').trash('')}*") == []
 
 
 async def test_a_restore_that_follows_half_an_undo_of_another_can_be_taken_back(

@@ -1,7 +1,7 @@
 -- Promise: brings the jobs of a copy back in their order: all at once where no more than `max` jobs
 --          stand in their sets now, else `max` a call, the first in order first; each job is in
 --          exactly one set, and in the copy until it is back. Which jobs those are is noted before,
---          5,000 a call, and kept for a day (see reclear.lua).
+--          1,000 a call, and kept for a day (see reclear.lua).
 -- KEYS: ready lease source tasks meta wake cleared audit errors
 -- ARGV: tag, copy, actor, target in words, max, id of the entry that this takes back ("": none), "1"
 --       to note which jobs they are
@@ -55,12 +55,12 @@ end
 
 call('PERSIST', KEYS[5])
 if ARGV[7] == '1' and not fields.noted then
-  local room = 5000
+  local room = 1000
   for i = 1, #sets do
     local from, was = sets[i].from, sets[i].from .. ':was'
     local known = tonumber(fields['noted:' .. i] or 0) or 0
     while is_jobs(sets[i].name) and room > 0 do
-      local list = call('ZRANGE', from, known, known + math.min(room, 1000) - 1, 'WITHSCORES')
+      local list = call('ZRANGE', from, known, known + room - 1, 'WITHSCORES')
       if #list == 0 then break end
       local turned = {}
       for j = 1, #list, 2 do turned[j], turned[j + 1] = list[j + 1], list[j] end
