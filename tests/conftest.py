@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,16 @@ KINDS = ["embedded", "memory", "valkey", "unix", "sentinel", "cluster", "tls"]
 """Every way to a server; Debian's redis-server where it is installed."""
 if shutil.which("redis-server"):
     KINDS.append("redis")
+
+
+#: Files of few tests that take long each.
+_LONG = ("test_scenarios_dead.py", "test_scenarios_survive.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files of long and of many tests first, so that no process works alone at the end."""
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in _LONG, -sizes[item.path], item.path))
 
 
 @pytest.fixture(autouse=True)
