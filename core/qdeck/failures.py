@@ -124,7 +124,7 @@ def translate(error: BaseException, address: str, secrets: tuple[str, ...] = ())
             f"{address} does not speak the Redis protocol ({said}); check host and port, and "
             "rediss:// for TLS"
         )
-    if isinstance(error, errors.AuthenticationError):
+    if isinstance(error, errors.AuthenticationError) or "AUTH <password> called" in said:
         return ConnectionFailed(f"{address} refused the login ({said}); check user and password")
     if isinstance(error, errors.OutOfMemoryError):
         return ServerFull(

@@ -28,6 +28,11 @@ ADDRESS = "redis://:***@h:6379/0"
         (reply_error("NOPERM User x has no"), ReadOnly, "ACL"),
         (reply_error("WRONGPASS invalid"), ConnectionFailed, "user and password"),
         (reply_error("NOAUTH Authentication required"), ConnectionFailed, "user and password"),
+        (
+            reply_error("ERR AUTH <password> called without any"),
+            ConnectionFailed,
+            "user and password",
+        ),
         (reply_error("LOADING dataset"), ConnectionFailed, "loading"),
         (reply_error("ERR max number of clients reached"), ConnectionFailed, "maxclients"),
         (reply_error("CLUSTERDOWN Hash slot"), ConnectionFailed, "cannot reach"),

@@ -93,6 +93,34 @@ def test_a_certificate_that_nobody_vouches_for_is_one_line(
     desk.close()
 
 
+@pytest.mark.parametrize(
+    ("url", "step"),
+    [
+        ("redis://127.0.0.1:1/0", "check that the server runs, or set REDIS_URL"),
+        ("redis://:wrong-secret@127.0.0.1:{port}/0", "check user and password"),
+        ("rediss://127.0.0.1:{tls}/0", "name its authority with ssl_ca_certs in the URL"),
+    ],
+    ids=["refused", "wrong password", "unknown certificate"],
+)
+def test_the_next_step_is_readable_to_its_end_on_small_screens(
+    valkey: Server, tls: TlsProxy, tmp_path: Path, url: str, step: str
+) -> None:
+    desk = Desk(valkey, tmp_path)
+    desk.environ["REDIS_URL"] = url.format(port=valkey.port, tls=tls.port)
+    with desk.console(size=(80, 24)) as pty:
+        pty.wait(lambda: step in " ".join(pty.text.split()), "the next step")
+        pty.resize(60, 16)
+        pty.wait(
+            lambda: "too small" not in pty.text and step in " ".join(pty.text.split()),
+            "the next step at 60x16",
+        )
+        pty.press("6")
+        pty.wait(lambda: step in " ".join(pty.text.split()), "the next step among the dead")
+        pty.press("q")
+        assert pty.ended() == 0
+    desk.close()
+
+
 def test_a_url_that_is_none_is_refused_before_the_screen(valkey: Server, tmp_path: Path) -> None:
     desk = Desk(valkey, tmp_path)
     desk.environ["REDIS_URL"] = "http://somewhere"

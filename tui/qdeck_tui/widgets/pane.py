@@ -72,7 +72,11 @@ class Pane(Canvas):
         """Return the lines below the title."""
 
     def hint(self, width: int) -> list[Line]:
-        """Return why the pane is empty and which key helps."""
+        """Return why the pane is empty and which key helps; what failed is told to its end, since
+        the title has room for its beginning only.
+        """
+        if self.trouble is not None:
+            return [((f"  {part}", "bad"),) for part in prose(self.trouble, width - 2)]
         return [((f"  {part}", "dim"),) for text in self.empty for part in prose(text, width - 2)]
 
 

@@ -260,7 +260,8 @@ class Table(Pane, Generic[T]):
         head: Line = tuple((f"{fit(c.title, w, c.right)} ", "dim") for c, w in fitting)
         lines: list[Line] = [(("  ", ""), *head)]
         if not self.total:
-            return [*lines[:0], *(self.hint(width) if self.loaded else [(("  reading…", "dim"),)])]
+            told = self.loaded or self.trouble is not None
+            return self.hint(width) if told else [(("  reading…", "dim"),)]
         for index in range(self.top, min(self.top + height - 1, self.total)):
             lines.append(self._row(index, fitting, width))
         return lines
