@@ -43,7 +43,7 @@ ENGINE_ORDER = in_order("""
     options backoff
     stats
     ahead cronpreview cronlint cronwords cron cronfield zone
-    ending lifeline stacks processor admin errors __init__
+    visible ending lifeline stacks processor admin errors __init__
 """)
 
 #: Every module of the console, likewise; `screens` (but its base) and `widgets` are one place each.
@@ -83,7 +83,7 @@ CONNECTION_LAYER = {
 
 #: What the console takes from the engine besides `qdeck.admin`.
 DOORS = {
-    "__main__": {"cli", "ending"},
+    "__main__": {"cli", "ending", "visible"},
     "launch": {"deck", "ending", "errors", "settings"},
     "scout": {"deck", "server", "settings"},
     "tour": {"demo"},

@@ -35,7 +35,9 @@ def _run(words: Sequence[str]) -> int:
         return launch(words)
     from qdeck.cli import main as command_line
     from qdeck.ending import leave
+    from qdeck.visible import guard
 
+    guard(words)
     return leave(command_line(words))
 
 
