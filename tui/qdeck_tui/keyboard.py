@@ -163,7 +163,7 @@ class Keyboard(Framing):
             return
         hasty = self.hasty
         if not self.ahead:
-            self.set_timer(PATIENCE + 0.05, self._expire)
+            self.later(PATIENCE + 0.05, self._expire)
         if self.ahead.add(Held(key, character, hasty)):
             self.say(f"{plural(len(self.ahead), 'key')} typed ahead of the rows: reading…")
 
@@ -172,7 +172,7 @@ class Keyboard(Framing):
         if not self.ahead:
             return
         if self.ahead.left > 0:
-            self.set_timer(self.ahead.left + 0.05, self._expire)
+            self.later(self.ahead.left + 0.05, self._expire)
             return
         dropped = plural(self.ahead.drop(), "key")
         self.say(f"{dropped} dropped: the rows did not come within {PATIENCE:g} s", "warn")

@@ -9,8 +9,6 @@ from textual.app import App
 from qdeck_tui.themes import load_theme, load_themes
 
 if TYPE_CHECKING:
-    from textual.timer import Timer
-
     from qdeck_tui.options import Options
     from qdeck_tui.shell import Shell
 
@@ -63,21 +61,20 @@ class Preview:
     def __init__(self, app: Shell) -> None:
         self._app = app
         self._before = app.theme
-        self._timer: Timer | None = None
+        self._turn = 0
 
     def typed(self, line: str) -> None:
         """Know what stands in the prompt now."""
-        if self._timer is not None:
-            self._timer.stop()
+        self._turn += 1
+        turn = self._turn
         word, _, name = " ".join(line.split()).partition(" ")
         wanted = name if word == "theme" and name in self._app.own_themes else self._before
         if wanted != self._app.theme:
-            self._timer = self._app.set_timer(REST, lambda: self._show(wanted))
+            self._app.later(REST, lambda: self._show(wanted) if turn == self._turn else None)
 
     def end(self) -> None:
         """Go back to the theme that was on; what is chosen is put on afterwards."""
-        if self._timer is not None:
-            self._timer.stop()
+        self._turn += 1
         self._show(self._before)
 
     def _show(self, name: str) -> None:
