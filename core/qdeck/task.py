@@ -130,7 +130,7 @@ class TaskSpec:
             if hook is not None and args:
                 return check_seconds("retry_delay's answer", hook(*args, attempt))
             return backoff(attempt)
-        except Exception:
+        except BaseException:  # SystemExit too: what a task says never ends its worker
             _log.exception("task %r: its retry delay after run %d is unusable", self.name, attempt)
             return default(attempt)
 
@@ -144,7 +144,7 @@ class TaskSpec:
             return True
         try:
             return bool(hook(*args, error))
-        except Exception:
+        except BaseException:
             _log.exception("task %r: should_retry failed; retrying", self.name)
             return True
 
@@ -159,7 +159,9 @@ class TaskSpec:
                 await hook(*args, shown)
             else:
                 await asyncio.to_thread(hook, *args, shown)
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             _log.exception("task %r: its failed hook failed", self.name)
 
 

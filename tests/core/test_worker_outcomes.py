@@ -160,24 +160,30 @@ async def test_failed_runs_at_most_once_and_not_for_a_failure_that_is_retried(de
     assert failures == ["3"]
 
 
-async def test_hooks_that_fail_cost_nothing(deck: Deck) -> None:
+@pytest.mark.parametrize("wrong", [ZeroDivisionError, SystemExit])
+async def test_hooks_that_fail_cost_nothing(deck: Deck, wrong: type[BaseException]) -> None:
+    failures = []
+
     @deck.register
     class Broken(qdeck.Task, max_retries=1):
         def handle(self, ctx: Context) -> None:
             raise RuntimeError
 
         def retry_delay(self, attempt: int) -> float:
-            raise ZeroDivisionError
+            raise wrong
 
         def should_retry(self, error: Exception) -> bool:
-            raise ZeroDivisionError
+            raise wrong
 
-        def failed(self, error: Exception) -> None:
-            raise ZeroDivisionError
+        async def failed(self, error: Exception) -> None:
+            failures.append(error)
+            raise wrong
 
     async with serving(deck):
-        done = await finished(deck, await Broken().dispatch())
-        assert (done.state, done.attempt) == (State.DEAD, 2)
+        for _ in range(2):
+            done = await finished(deck, await Broken().dispatch())
+            assert (done.state, done.attempt) == (State.DEAD, 2)
+        await eventually(lambda: len(failures) == 2)
 
 
 async def test_middleware_wraps_runs_in_order_and_sees_failures(
