@@ -7,7 +7,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qdeck.admin import Action, Admin, Permission
+from qdeck.admin import (
+    LATER,
+    Action,
+    Admin,
+    JobRow,
+    Permission,
+    QueueRow,
+    Target,
+    TaskRow,
+    WorkerRow,
+)
 from qdeck_tui.actions import Row, Subject
 from qdeck_tui.screens.base import View
 from qdeck_tui.widgets.canvas import Line
@@ -75,14 +85,14 @@ class Dispatch:
             found = verb(row)
             if found is not None and found[2].allowed:
                 return row
-            if found is not None:
-                denied = denied or row
+            if found is not None and (denied is None or _suits(found[1], found[0].targets)):
+                denied = row
         return denied
 
 
 def permitted(admin: Admin, row: Row, subject: Subject) -> tuple[Action, Permission] | None:
-    """Return the first of a row's verbs that the first target allows, else the first that it denies
-    with a reason.
+    """Return the first of a row's verbs that the first target allows, else one that it denies with
+    a reason, and which suits its state.
     """
     target = next((t for t in subject.targets if isinstance(t, row.on)), None)
     if target is None:
@@ -95,8 +105,22 @@ def permitted(admin: Admin, row: Row, subject: Subject) -> tuple[Action, Permiss
             continue
         if permission.allowed:
             return verb, permission
-        denied = denied or (verb, permission)
+        if denied is None or _suits(verb, (target,)):
+            denied = verb, permission
     return denied
+
+
+def _suits(verb: Action, targets: Sequence[Target]) -> bool:
+    """Return whether a verb is what its key is about here, where all are denied alike."""
+    target = targets[0] if targets else None
+    if isinstance(target, JobRow):
+        return {"retry": target.state in ("dead", "cancelled"),
+                "run_now": target.state in LATER}.get(verb, True)  # fmt: skip
+    if isinstance(target, (QueueRow, TaskRow)):
+        return verb.startswith("resume") == (target.paused is not None)
+    if isinstance(target, WorkerRow):
+        return verb not in ("quiet", "unquiet") or (verb == "unquiet") == (target.state == "quiet")
+    return True
 
 
 def show_key(key: str) -> str:

@@ -109,7 +109,8 @@ class Verbs:
         subject, verb, permission = found
         refused = self._refused(row, permission)
         if refused:
-            self._app.say(f"{row.label} refused: {refused}", "warn")
+            name = verb.replace("_", " ") if len(row.verbs) > 1 else row.label
+            self._app.say(f"{name} refused: {refused}", "warn")
         elif row.ask:
             self._ask(row, subject, verb, permission)
         elif typed:
