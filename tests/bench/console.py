@@ -253,7 +253,7 @@ class Bench:
             meter.text = ""
             os.write(meter._fd, key)
             meter.wait_for(text)
-            meter.settle(0.2)
+            meter.settle(0.6)
 
 
 def p95(values: Sequence[float]) -> float:

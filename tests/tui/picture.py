@@ -45,6 +45,8 @@ async def pictures(night: Night, folder: Path) -> None:
     async with deck, app.run_test(size=SIZE) as pilot:
         for name, keys in VIEWS.items():
             for key in keys:
+                if key == "ctrl+x":
+                    await asyncio.sleep(1.0)
                 await pilot.press(key)
                 if len(key) > 1 or key.isdigit():
                     await asyncio.sleep(1.0)

@@ -24,6 +24,8 @@ PATIENCE = 30.0
 UNKNOWN = re.compile(r"\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$p")
 # Keys that need no dialog, and are dropped within 50 ms of another one.
 AT_ONCE = ("p", "P", "Q")
+# Seconds without a key after which a form takes Ctrl+X, and a little more.
+SEEN = 0.35
 # What a dialog asks for; it is dim until it is taken.
 ASKED = re.compile(r"y yes   n no|type \S+ and Enter to go")
 UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*)?\Z")
@@ -184,11 +186,15 @@ class Pty:
     def press(self, *keys: str) -> None:
         """Send keys by name, or texts as they are, one after the other.
 
-        What acts at once comes as from a hand: so soon after others it would be a paste.
+        What acts at once comes as from a hand: so soon after others it would be a paste. What
+        submits a form comes once that was seen.
         """
         for key in keys:
             if key in AT_ONCE:
                 self.rest()
+            if key == "ctrl+x":
+                self.rest(SEEN)
+                self.wait_gone("Ctrl+X wait")
             self.send(KEYS.get(key, key))
 
     def rest(self, seconds: float = 0.1) -> None:

@@ -15,6 +15,7 @@ from qdeck.admin import Admin
 from qdeck_tui.app import QdeckApp
 from qdeck_tui.local import Supervisor
 from qdeck_tui.options import Options
+from qdeck_tui.widgets.form import Form
 
 __all__ = ["Desk", "running"]
 
@@ -58,7 +59,10 @@ class Desk:
 
     async def press(self, *keys: str) -> None:
         """Press keys one after the other, as a person does who looks at the screen between them."""
-        await self.pilot.press(*keys)
+        for key in keys:
+            if key == "ctrl+x" and isinstance(self.app.sheet, Form):
+                await self.armed()
+            await self.pilot.press(key)
 
     def burst(self, text: str) -> None:
         """Send characters in one packet, as type-ahead over a slow line arrives."""

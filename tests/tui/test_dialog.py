@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qdeck_tui.widgets import dialog as module
+from qdeck_tui.widgets import guarded as module
 from qdeck_tui.widgets.dialog import Dialog
 
 

@@ -44,8 +44,10 @@ def test_a_local_worker_is_scaled_and_made_quiet_and_its_job_goes_back_at_the_en
     with desk.opened() as pty:
         pty.press("7")
         pty.wait_for("no worker is alive")
-        pty.press("n")
+        pty.send("n\x18\x18")
+        pty.wait_for("Ctrl+X was typed too early, dropped")
         pty.wait(lambda: "calls os._exit, crashes the interpreter" in sides(pty), "the risks")
+        assert desk.operate(lambda admin: admin.workers()) == ()
         pty.press("tab", "tab", "2")
         if kind == "child process":
             pty.press("tab", "tab", "space")

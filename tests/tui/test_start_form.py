@@ -9,6 +9,7 @@ from dataclasses import field
 import pytest
 from tests.tui.stage import Desk, running
 from tests.tui.stock import filled
+from textual.events import Key
 
 from qdeck.admin.frozen import dataclass
 from qdeck_tui.local import Closing, LocalWorker, OutputLine, StartRequest
@@ -126,6 +127,21 @@ async def test_the_form_refuses_what_cannot_be_and_stays_open() -> None:
         await desk.press("n", "ctrl+x")
         await desk.until(lambda text: "START A LOCAL WORKER" in text and "only 1 may run" in text)
         assert len(hands.asked) == 1
+
+
+async def test_a_start_in_one_packet_with_the_key_of_its_form_is_dropped() -> None:
+    hands = Hands()
+    async with running(filled(), supervisor=hands, start=LAST) as desk:
+        await desk.press("7")
+        await desk.until("host-a:11")
+        desk.burst("n")
+        for _ in range(3):
+            desk.app.post_message(Key("ctrl+x", None))
+        await desk.until("Ctrl+X was typed too early, dropped")
+        assert hands.asked == []
+        await desk.press("ctrl+x")
+        await desk.until("local worker local-1 is starting")
+        assert hands.asked == [LAST]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

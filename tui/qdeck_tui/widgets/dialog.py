@@ -8,19 +8,18 @@ dim.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import monotonic
 
 from qdeck_tui.format import count, prose
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.field import Field
+from qdeck_tui.widgets.guarded import Guarded
 
-__all__ = ["QUIET", "TYPED_ABOVE", "Dialog"]
+__all__ = ["TYPED_ABOVE", "Dialog"]
 
-QUIET = 0.3
 TYPED_ABOVE = 100
 
 
-class Dialog:
+class Dialog(Guarded):
     """One question. `answer` is called once with True or False; `changed` after each change that is
     to be drawn.
     """
@@ -32,18 +31,16 @@ class Dialog:
     def __init__(
         self, title: str, *, changed: Callable[[], None], answer: Callable[[bool], None]
     ) -> None:
+        super().__init__(changed)
         self.title = title
-        self._changed = changed
         self._answer = answer
         self._text: tuple[Line, ...] = ()
         self._wanted = ""
         self._field = Field()
         self._ready = False
-        self._painted = False
         self._started = False
         self._done = False
         self._failed = ""
-        self._last_key = monotonic()
         self._dropped = 0
         self._wrong = False
         self._foot = 0
@@ -70,32 +67,15 @@ class Dialog:
         self._ready = True
         self._changed()
 
-    def painted(self) -> None:
-        """Know that the content is on the screen."""
-        if self._ready and not self._painted:
-            self._painted = True
-            self._last_key = monotonic()
-            self._changed()
-
     @property
     def ready(self) -> bool:
         """Whether it knows what it asks."""
         return self._ready
 
     @property
-    def armed(self) -> bool:
-        """Whether a yes would be taken now."""
-        return self._painted and not self._failed and self.wait == 0
-
-    @property
-    def settling(self) -> bool:
-        """Whether it knows what it asks, and takes no answer yet."""
-        return self._ready and not self._failed and not self._done and not self.armed
-
-    @property
-    def wait(self) -> float:
-        """The seconds without a key after which a yes is taken."""
-        return max(0.0, self._last_key + QUIET - monotonic())
+    def open(self) -> bool:
+        """Whether a yes is still to come."""
+        return not self._failed and not self._done
 
     # Keys
 
@@ -103,8 +83,7 @@ class Dialog:
         """Take a key: every one ends here."""
         if self._done:
             return
-        armed = self.armed
-        self._last_key = monotonic()
+        armed = self.pressed()
         if key == "escape":
             self._end(False)
         elif self._failed:
@@ -145,7 +124,7 @@ class Dialog:
 
     def paste(self, text: str) -> None:
         """Take no pasted answer: a paste is not a decision."""
-        self._last_key = monotonic()
+        self.pressed()
         self._drop()
 
     def cancel(self) -> None:

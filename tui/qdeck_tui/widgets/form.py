@@ -11,6 +11,7 @@ from qdeck_tui.format import prose
 from qdeck_tui.spread import Shape, field_text, file_text, flaw
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.field import Field
+from qdeck_tui.widgets.guarded import Guarded
 
 __all__ = ["Choice", "Form", "Text"]
 
@@ -50,8 +51,12 @@ class Choice:
         return self.options[self.at][0]
 
 
-class Form:
-    """Fields of which one has the focus. `done` gets the values once they are all right."""
+class Form(Guarded):
+    """Fields of which one has the focus. `done` gets the values once they are all right.
+
+    Ctrl+X counts from the first pause after it was painted: what was typed ahead of it fills its
+    fields at most.
+    """
 
     bare = low = False
 
@@ -65,15 +70,27 @@ class Form:
         done: Callable[[dict[str, str]], None],
         closed: Callable[[], None],
     ) -> None:
+        super().__init__(changed)
         self.title = title
         self.fields = tuple(fields)
         self.problem = ""
         self._notes = notes
-        self._changed, self._done, self._closed = changed, done, closed
+        self._done, self._closed = done, closed
+        self._seen = False
         self._at = 0
         self._touched = False
         self._leaving = False
         self._select()
+
+    def begin(self) -> None:
+        """Know that it is laid over a view, and not seen there yet."""
+        super().begin()
+        self._seen = False
+
+    @property
+    def armed(self) -> bool:
+        """Whether Ctrl+X would be taken now."""
+        return self._seen or super().armed
 
     def _select(self) -> None:
         here = self.fields[self._at]
@@ -115,6 +132,7 @@ class Form:
         """Take a key; every one ends here."""
         here = self.fields[self._at]
         leaving, self._leaving = self._leaving, False
+        self._seen = self.pressed()
         if key == "escape":
             if self._touched and not leaving:
                 self._leaving = True
@@ -123,8 +141,10 @@ class Form:
                 self._closed()
                 return
         elif key == "ctrl+x":
-            self._submit()
-            return
+            if self._seen:
+                self._submit()
+                return
+            self.problem = "Ctrl+X was typed too early, dropped: press it again"
         elif key == "ctrl+t":
             self._take_sample(here)
         elif key in ("tab", "down", "enter", "shift+tab", "up"):
@@ -155,6 +175,7 @@ class Form:
 
     def paste(self, text: str) -> None:
         """Put pasted text into the field."""
+        self._seen = self.pressed()
         here = self.fields[self._at]
         if isinstance(here, Text):
             here.field.insert(text)
@@ -204,4 +225,8 @@ class Form:
         if isinstance(self.here, Text):
             own = [("Ctrl+O", "$EDITOR")]
             own += [("Ctrl+T", "samples")] if self.here.samples else []
-        return (("Ctrl+X", "go"), ("Tab", "field"), *own, ("Esc", "close"))
+        return (self.go("go"), ("Tab", "field"), *own, ("Esc", "close"))
+
+    def go(self, word: str) -> tuple[str, str]:
+        """Return what Ctrl+X does, for the footer."""
+        return ("Ctrl+X", word if self.armed else "wait")

@@ -11,6 +11,7 @@ from typing import Protocol
 from qdeck_tui.format import cut, width
 from qdeck_tui.widgets.canvas import Canvas, Line, clip, line_width
 from qdeck_tui.widgets.dialog import Dialog
+from qdeck_tui.widgets.guarded import Guarded
 from qdeck_tui.widgets.pane import rule
 
 __all__ = ["Box", "Overlay", "Sheet"]
@@ -68,6 +69,9 @@ class Overlay(Canvas):
         self.place()
         self.display = True
         self.redraw()
+        if isinstance(sheet, Guarded):
+            sheet.begin()
+            self.call_after_refresh(sheet.painted)
 
     def close(self) -> None:
         """Show nothing."""
@@ -105,9 +109,9 @@ class Overlay(Canvas):
         """Draw the sheet again, since its content changed."""
         self.place()
         self.redraw()
-        if self._rest is None and isinstance(self.sheet, Dialog) and self.sheet.settling:
-            # What a dialog asks for is drawn another way once it takes it. A timer of Textual is
-            # never called when the process rests longer than it is to wait.
+        if self._rest is None and isinstance(self.sheet, Guarded) and self.sheet.settling:
+            # A decision is drawn another way once it is taken. A timer of Textual is never called
+            # when the process rests longer than it is to wait.
             wait = max(0.05, self.sheet.wait + 0.01)
             self._rest = asyncio.get_running_loop().call_later(wait, self._rested)
 
@@ -115,9 +119,10 @@ class Overlay(Canvas):
         self._rest = None
         if not self.is_attached:
             return
-        if isinstance(self.sheet, Dialog) and self.sheet.ready:
-            self.call_after_refresh(self.sheet.painted)
-        self.update()
+        if isinstance(self.sheet, Guarded):
+            if self.sheet.ready:
+                self.call_after_refresh(self.sheet.painted)
+            self.sheet.rested()
 
     def draw(self, cells: int, height: int) -> Sequence[Line]:
         """Return the box with the content in it."""

@@ -65,7 +65,7 @@ class StartForm(Form):
         if (over := width(text) - room) > 0:
             text = f"runs: {command({**values, 'app': values['app'][over + 1 :]}, lead='…')}"
         text = cut(text, room)
-        return ((text + " " * (room + 2 - width(text)), ""), (GO, "bold"))
+        return ((text + " " * (room + 2 - width(text)), ""), (GO, "bold" if self.armed else "dim"))
 
     def _row(self, fields: Sequence[Text | Choice], cells: int) -> list[Line]:
         """Return fields one beside the other, those of text as wide as there is room; on a row each
