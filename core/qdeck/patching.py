@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from qdeck.errors import InvalidPayload
-from qdeck.payload import check_size, short
+from qdeck.payload import check_size, refuse_no_numbers, short
 
 __all__ = ["Edit", "decode_changes", "encode_changes", "fit", "misfit", "patched", "plain"]
 
@@ -84,6 +84,7 @@ def fit(task: str, payload: str, published: Mapping[str, Any]) -> str:
         raise InvalidPayload(
             f"task {task!r}: expected an object of named arguments, got {short(value)}"
         )
+    refuse_no_numbers(task, value)
     raw = payload.encode()
     check_size(task, raw, hint=False)
     problem = misfit(published.get("schema") or {}, value)

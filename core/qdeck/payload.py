@@ -7,6 +7,7 @@ Never pickles; knows nothing of handlers.
 from __future__ import annotations
 
 import logging
+import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -22,6 +23,7 @@ __all__ = [
     "check_default",
     "check_size",
     "encode_mapping",
+    "refuse_no_numbers",
     "short",
 ]
 
@@ -221,12 +223,42 @@ def encode_mapping(task: str, values: Mapping[str, Any]) -> bytes:
         if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
             raise TypeError(f"Expected an object of named arguments, got {short(values)}")
         raw = msgspec.json.encode(dict(values), enc_hook=_enc_hook)
+        if b"null" in raw:
+            # What is no number is written like nothing.
+            refuse_no_numbers(task, values)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidPayload(
             f"task {task!r}: {error}; give a mapping of argument names to JSON values"
         ) from None
     check_size(task, raw)
     return raw
+
+
+def refuse_no_numbers(task: str, values: Mapping[str, Any]) -> None:
+    """Raise InvalidPayload naming the argument that is, or holds, NaN or an infinite number."""
+    found = _no_number(values)
+    if found is not None:
+        path, value = found
+        word = "NaN" if value != value else "-Infinity" if value < 0 else "Infinity"
+        raise InvalidPayload(
+            f"task {task!r}: argument {path.removeprefix('.')!r}: {word} is no JSON value; give a "
+            f'number, null, or the text "{word}" in quotes'
+        )
+
+
+def _no_number(value: Any) -> tuple[str, float] | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ("", value)
+    parts: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        parts = [(f".{name}", each) for name, each in value.items()]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = [(f"[{place}]", each) for place, each in enumerate(value)]
+    for name, each in parts:
+        found = _no_number(each)
+        if found is not None:
+            return name + found[0], found[1]
+    return None
 
 
 def check_size(task: str, raw: bytes, hint: bool = True) -> None:

@@ -213,6 +213,17 @@ def test_a_payload_over_the_limit_is_refused_with_its_size_and_the_limit() -> No
         encode_mapping("far", {"x": "y" * LIMIT_BYTES})
 
 
+def test_by_name_what_is_no_number_is_refused_with_the_argument_named() -> None:
+    for values, where in (
+        ({"x": math.nan}, "argument 'x': NaN"),
+        ({"n": None, "x": {"y": [1, {"z": -math.inf}]}}, r"argument 'x\.y\[1\]\.z': -Infinity"),
+        ({"x": (math.inf,)}, r"argument 'x\[0\]': Infinity"),
+    ):
+        with pytest.raises(InvalidPayload, match=where):
+            encode_mapping("far", values)
+    assert encode_mapping("far", {"x": None, "y": 1e300}) == b'{"x":null,"y":1e300}'
+
+
 def test_a_large_payload_logs_a_hint_once_a_task(caplog: pytest.LogCaptureFixture) -> None:
     spec = spec_of(mail)
     with caplog.at_level(logging.INFO, "qdeck"):
