@@ -26,6 +26,7 @@ from qdeck.steps import Pace, Undone
 __all__ = [
     "abort",
     "advance",
+    "check_running",
     "forget",
     "list_operations",
     "read_operation",
@@ -93,12 +94,16 @@ async def advance(reader: Reader, operation_id: str) -> Operation:
     return await read_operation(reader, operation_id)
 
 
+def check_running(operation: Operation) -> None:
+    """Raise Denied for an operation that cannot be aborted."""
+    if operation.state != "running":
+        raise Denied(f"the operation is {operation.state}; there is nothing to abort")
+
+
 async def abort(reader: Reader, operation_id: str, actor: str) -> Operation:
     """End an operation in each queue where it still runs."""
     operation, queues = split(operation_id)
-    before = await read_operation(reader, operation_id)
-    if before.state != "running":
-        raise Denied(f"the operation is {before.state}; there is nothing to abort")
+    check_running(await read_operation(reader, operation_id))
     for queue in queues:
         await reader.run(steps.abort(_keys(reader, queue), operation, actor))
     return await read_operation(reader, operation_id)

@@ -231,6 +231,7 @@ class BulkDesk(Desk):
         self._write("abort")
         if dry_run:
             operation = await self.operation(operation_id)
+            bulk.check_running(operation)
             left = operation.total - operation.done
             return Outcome(f"would abort {operation.verb}: {_jobs(left)} are not handled yet", left)
         operation = await bulk.abort(self.reader, operation_id, self._actor)

@@ -262,6 +262,21 @@ class Deck(TaskDecorators, Inquiry):
         facts = await self._facts(task)
         return await self._send_one(entry_by_name(task, raw, chosen, self.settings, facts))
 
+    async def try_enqueue(
+        self, task: str, payload: Mapping[str, Any] | None = None, **options: Any
+    ) -> Entry:
+        """Return what `enqueue` would send, refused like that; nothing is sent."""
+        spec = self.registry.find(check_name("task", task))
+        raw = encode_mapping(task, payload or {})
+        chosen = make_options(**options)
+        if spec is not None:
+            raw = spec.encode((), dict(payload or {}))
+            return entry_of(Call(spec, raw, chosen), self.settings)
+        if self._other is not None:
+            self.registry.get(task)
+        facts = await self._facts(task)
+        return entry_by_name(task, raw, chosen, self.settings, facts)
+
     def enqueue_sync(
         self, task: str, payload: Mapping[str, Any] | None = None, **options: Any
     ) -> Job[Any]:

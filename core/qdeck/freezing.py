@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from qdeck import steps
-from qdeck.admin import STATES, Action, Diff, Draft, JobRef, JobRow, Selection
+from qdeck.admin import Action, Diff, Draft, JobRef, JobRow, Selection
 from qdeck.errors import InvalidPayload
 from qdeck.glimpse import Hit
 from qdeck.job import MOVES, State, new_id
@@ -172,19 +172,19 @@ async def freeze_hits(frozen: Frozen, hits: Sequence[Hit]) -> None:
 
 async def _allowed(frozen: Frozen, keys: QueueKeys, ids: Sequence[str]) -> list[Hit]:
     """Return the jobs whose state allows the verb; a held job is in no set but has a record."""
-    states = [state for state in STATES if State(state) in MOVES[frozen.verb][0]]
+    states = list(SETS)
     replies = await frozen.reader.read(
-        [("ZMSCORE", getattr(keys, SETS[state]), *ids) for state in (*states, "running")]
+        [("ZMSCORE", getattr(keys, SETS[state]), *ids) for state in states]
         + [("EXISTS", keys.job(job_id)) for job_id in ids]
     )
-    scores = [items(reply) or [None] * len(ids) for reply in replies[: len(states) + 1]]
-    found = []
+    scores = [items(reply) or [None] * len(ids) for reply in replies[: len(states)]]
+    allowed, found = MOVES[frozen.verb][0], []
     for i, job_id in enumerate(ids):
-        place = next((s for s, reply in zip(states, scores, strict=False) if reply[i]), None)
-        if place is not None:
+        place = next((s for s, reply in zip(states, scores, strict=True) if reply[i]), None)
+        if place is not None and State(place) in allowed:
             score = number(scores[states.index(place)][i]) or 0.0
             found.append(Hit(keys.queue, job_id, score, place))
-        elif "pending" in states and not scores[-1][i] and count(replies[len(states) + 1 + i]):
+        elif place is None and State.PENDING in allowed and count(replies[len(states) + i]):
             found.append(Hit(keys.queue, job_id, 0.0, "pending", True))
     return found
 

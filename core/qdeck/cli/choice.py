@@ -127,6 +127,7 @@ async def run_over(
     question: str,
     dry_run: bool,
     yes: bool,
+    as_json: bool,
     pacing: Pacing | None = None,
     least: int = 2,
 ) -> None:
@@ -141,7 +142,7 @@ async def run_over(
         except (click.Abort, click.UsageError):
             await door.admin.forget(draft)
             raise
-    await run_paced(door, draft, choice.wanted, dry_run, pacing)
+    await run_paced(door, draft, choice.wanted, dry_run, as_json, pacing)
 
 
 async def _queue_of(door: Door, fingerprint: str) -> str:

@@ -98,13 +98,14 @@ async def retry(
     pacing: Pacing,
     dry_run: bool,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Give dead jobs another round of runs: by id, by --group, by --where, or --all; with --set,
     --unset and --rename after a change to their payloads.
     """
     jobs, admin = await choice.jobs(door), door.admin
     draft = await (admin.patch(jobs, changes, retry=True) if changes else admin.retry(jobs))
-    await run_over(door, choice, draft, "Retry {} that are dead?", dry_run, yes, pacing)
+    await run_over(door, choice, draft, "Retry {} that are dead?", dry_run, yes, as_json, pacing)
 
 
 @dead.command()
@@ -113,13 +114,13 @@ async def retry(
 @write_options
 @with_door
 async def patch(
-    door: Door, choice: Choice, changes: Sequence[Change], dry_run: bool, yes: bool
+    door: Door, choice: Choice, changes: Sequence[Change], dry_run: bool, yes: bool, as_json: bool
 ) -> None:
     """Change the payloads of dead jobs, which stay dead: --set, --unset, --rename."""
     if not changes:
         raise click.UsageError("give at least one of --set, --unset and --rename")
     draft = await door.admin.patch(await choice.jobs(door), changes)
-    await run_over(door, choice, draft, "Patch {} that are dead?", dry_run, yes)
+    await run_over(door, choice, draft, "Patch {} that are dead?", dry_run, yes, as_json)
 
 
 @dead.command()
@@ -127,11 +128,13 @@ async def patch(
 @COPY
 @write_options
 @with_door
-async def delete(door: Door, choice: Choice, no_copy: bool, dry_run: bool, yes: bool) -> None:
+async def delete(
+    door: Door, choice: Choice, no_copy: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Delete dead jobs: by id, by --group, by --where, or --all. Taken back within 24 h."""
     draft, pacing = await door.admin.delete(await choice.jobs(door)), plainly(no_copy)
     question = "Delete {} that are dead?"
-    await run_over(door, choice, draft, question, dry_run, yes, pacing, least=1)
+    await run_over(door, choice, draft, question, dry_run, yes, as_json, pacing, least=1)
 
 
 @dead.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
+from qdeck.cli.answer import answering
 from qdeck.errors import JobNotFound
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ async def _through(deck: Deck, function: Callable[..., Awaitable[Any]], words: A
 
 
 def json_option(function: Run) -> Run:
-    """Add `--json`, which every read has."""
+    """Add `--json`, which every word has that reads or writes."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
@@ -125,7 +126,7 @@ def page_options(function: Run) -> Run:
 
 
 def write_options(function: Run) -> Run:
-    """Add `--dry-run`, `--yes` and `--as`, which every write to a server has."""
+    """Add `--dry-run`, `--yes`, `--json` and `--as`, which every write to a server has."""
     return local_options(
         click.option("--as", "actor", metavar="ACTOR", help="Who it is put on record for.")(
             function
@@ -134,7 +135,11 @@ def write_options(function: Run) -> Run:
 
 
 def local_options(function: Run) -> Run:
-    """Add `--dry-run` and `--yes`, which a write on this machine has: nothing records it."""
+    """Add `--dry-run`, `--yes` and `--json`, which a write on this machine has: nothing records it.
+
+    With `--json` it prints JSON as well where it is refused.
+    """
+    function = json_option(answering(function))
     function = click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
     return click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")(
         function

@@ -10,10 +10,9 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from qdeck.admin import parse_moment
-from qdeck.cli.change import say
+from qdeck.cli.answer import tell
 from qdeck.cli.choice import Choice, choose_any, run_over
 from qdeck.cli.door import Door, references, with_door, write_options
-from qdeck.errors import WrongState
 
 __all__ = ["again", "delay", "discard", "edit", "move", "priority", "run"]
 
@@ -26,12 +25,14 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @click.option("--payload", required=True, help="The new arguments, a JSON object.")
 @write_options
 @with_door
-async def edit(door: Door, job_id: str, payload: str, dry_run: bool, yes: bool) -> None:
+async def edit(
+    door: Door, job_id: str, payload: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Give a job that is not running another payload, checked against what its task takes. The
     old one is kept: `qdeck undo`.
     """
     (ref,) = await references(door, [job_id])
-    say(await door.admin.edit_payload(ref, payload, dry_run=dry_run))
+    tell(await door.admin.edit_payload(ref, payload, dry_run=dry_run), as_json, dry_run)
 
 
 @click.command()
@@ -39,41 +40,42 @@ async def edit(door: Door, job_id: str, payload: str, dry_run: bool, yes: bool) 
 @click.option("-q", "--queue", required=True, help="Where they go.")
 @write_options
 @with_door
-async def move(door: Door, choice: Choice, queue: str, dry_run: bool, yes: bool) -> None:
+async def move(
+    door: Door, choice: Choice, queue: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Move waiting jobs to another queue under the same ids, each exactly once. Their attempts
     begin anew; logs and earlier runs stay behind.
     """
     if not choice.ids:
         draft = await door.admin.move_queue(await choice.described(door), queue)
-        await run_over(door, choice, draft, f"Move {{}} to {queue}?", dry_run, yes)
+        await run_over(door, choice, draft, f"Move {{}} to {queue}?", dry_run, yes, as_json)
         return
     outcome = await door.admin.move_queue(await choice.refs(door), queue, dry_run=dry_run)
-    say(outcome, strict=False)
-    if not outcome.changed:
-        raise WrongState("no job was moved; the reasons are above")
+    tell(outcome, as_json, dry_run, strict="moved")
 
 
 @click.command()
 @choose_any("scheduled", "retrying")
 @write_options
 @with_door
-async def run(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
+async def run(door: Door, choice: Choice, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Make scheduled or retrying jobs pending now."""
     if choice.ids:
-        say(await door.admin.run_now(await choice.refs(door), dry_run=dry_run))
+        outcome = await door.admin.run_now(await choice.refs(door), dry_run=dry_run)
+        tell(outcome, as_json, dry_run, strict="changed")
     else:
         draft = await door.admin.run_now(await choice.described(door))
-        await run_over(door, choice, draft, "Run {} now?", dry_run, yes)
+        await run_over(door, choice, draft, "Run {} now?", dry_run, yes, as_json)
 
 
 @click.command()
 @choose_any("pending", "scheduled", "retrying")
 @write_options
 @with_door
-async def discard(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
+async def discard(door: Door, choice: Choice, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Make waiting jobs dead at once; they can be retried later."""
     draft = await door.admin.discard(await choice.jobs(door))
-    await run_over(door, choice, draft, "Discard {}?", dry_run, yes)
+    await run_over(door, choice, draft, "Discard {}?", dry_run, yes, as_json)
 
 
 @click.command()
@@ -82,10 +84,12 @@ async def discard(door: Door, choice: Choice, dry_run: bool, yes: bool) -> None:
               help="0 to 9, low, normal, high or critical.")  # fmt: skip
 @write_options
 @with_door
-async def priority(door: Door, choice: Choice, wanted: str, dry_run: bool, yes: bool) -> None:
+async def priority(
+    door: Door, choice: Choice, wanted: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Give waiting jobs another priority."""
     draft = await door.admin.priority(await choice.jobs(door), wanted)
-    await run_over(door, choice, draft, f"Give {{}} priority {wanted}?", dry_run, yes)
+    await run_over(door, choice, draft, f"Give {{}} priority {wanted}?", dry_run, yes, as_json)
 
 
 @click.command()
@@ -95,7 +99,13 @@ async def priority(door: Door, choice: Choice, wanted: str, dry_run: bool, yes: 
 @write_options
 @with_door
 async def delay(
-    door: Door, choice: Choice, moment: str | None, span: str | None, dry_run: bool, yes: bool
+    door: Door,
+    choice: Choice,
+    moment: str | None,
+    span: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Let scheduled or retrying jobs be due at another time."""
     if (moment is None) == (span is None):
@@ -103,17 +113,17 @@ async def delay(
     to = None if moment is None else _moment(moment)
     by = None if span is None else _span(span)
     draft = await door.admin.move_in_time(await choice.jobs(door), to=to, by=by)
-    await run_over(door, choice, draft, "Move {} in time?", dry_run, yes)
+    await run_over(door, choice, draft, "Move {} in time?", dry_run, yes, as_json)
 
 
 @click.command()
 @click.argument("job_id", metavar="ID")
 @write_options
 @with_door
-async def again(door: Door, job_id: str, dry_run: bool, yes: bool) -> None:
+async def again(door: Door, job_id: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Enqueue a new job with the task, payload and terms of a known one."""
     (ref,) = await references(door, [job_id])
-    say(await door.admin.enqueue_again(ref, dry_run=dry_run))
+    tell(await door.admin.enqueue_again(ref, dry_run=dry_run), as_json, dry_run)
 
 
 def _moment(text: str) -> datetime:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 
-from qdeck.cli.door import Door, json_option, with_door, write_options
+from qdeck.cli.door import Door, with_door, write_options
 from qdeck.cli.show import print_json
 
 __all__ = ["enqueue"]
@@ -30,7 +31,6 @@ __all__ = ["enqueue"]
 @click.option("--max-retries", type=int, help="More runs after a failed one.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="The longest that a run may take.")
 @write_options
-@json_option
 @with_door
 async def enqueue(
     door: Door,
@@ -58,8 +58,13 @@ async def enqueue(
     if metadata is not None:
         chosen["metadata"] = _object("--metadata", metadata)
     if dry_run:
-        _check(door, task, values, chosen)
-        click.echo(f"would enqueue {task} with {json.dumps(values)}")
+        entry = await door.deck.try_enqueue(task, values, **chosen)
+        if as_json:
+            later = entry.body.delay > 0 or entry.body.at > time.time() * 1000
+            state = "scheduled" if later else "pending"
+            print_json({"id": None, "queue": entry.queue, "state": state})
+        else:
+            click.echo(f"would enqueue {task} in queue {entry.queue} with {json.dumps(values)}")
         return
     door.deck.actor = door.actor
     job = await door.deck.enqueue(task, values, **chosen)
@@ -70,34 +75,21 @@ async def enqueue(
     click.echo(f"{verb} {job.id} in queue {job.queue} ({job.state})")
 
 
-def _check(door: Door, task: str, values: dict[str, Any], chosen: dict[str, Any]) -> None:
-    """Refuse what `enqueue` would refuse before it sends anything."""
-    from qdeck.payload import encode_mapping
-    from qdeck.terms import make_options
-
-    make_options(**chosen)
-    spec = door.deck.registry.find(task)
-    if spec is not None:
-        spec.encode((), values)
-    else:
-        encode_mapping(task, values)
-
-
 def _value(text: str) -> Any:
+    # Python reads NaN and Infinity, which are no JSON: the deck refuses them by their names.
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text)
     except ValueError:
         return text
 
 
 def _refuse(word: str) -> Any:
-    # Python reads NaN and Infinity, which JSON does not know and would be stored as null.
     raise ValueError(f"{word} is no JSON value")
 
 
 def _object(option: str, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=float if option == "--payload" else _refuse)
     except ValueError as error:
         raise click.UsageError(f"{option} is no JSON: {error}") from None
     if not isinstance(value, dict):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from qdeck.admin import Outcome
+from qdeck.cli.answer import tell
 from qdeck.cli.door import json_option, local_options
 from qdeck.cli.show import print_json, print_table, seconds
 from qdeck.errors import QdeckError, SettingsError
@@ -40,17 +42,19 @@ def server() -> None:
 
 @server.command()
 @local_options
-def start(dry_run: bool, yes: bool) -> None:
+def start(dry_run: bool, yes: bool, as_json: bool) -> None:
     """Start the embedded server and keep it running until `qdeck server stop`."""
     from qdeck.server import server_status, start_server
 
     folder, binary = _place()
     if dry_run:
         running = server_status(folder).running
-        click.echo("it runs already" if running else f"would start a server in {folder}")
+        said = "it runs already" if running else f"would start a server in {folder}"
+        tell(Outcome(said, 0 if running else 1), as_json, dry_run)
         return
     status = start_server(folder, binary)
-    click.echo(f"{status.version or 'the server'} runs in {status.folder} (pid {status.pid})")
+    said = f"{status.version or 'the server'} runs in {status.folder} (pid {status.pid})"
+    tell(Outcome(said, 1), as_json)
 
 
 @server.command()
@@ -76,22 +80,22 @@ def status(as_json: bool) -> None:
 
 @server.command()
 @local_options
-def stop(dry_run: bool, yes: bool) -> None:
+def stop(dry_run: bool, yes: bool, as_json: bool) -> None:
     """Stop the embedded server, unless a process uses it."""
     from qdeck.server import server_status, stop_server
 
     folder, _ = _place()
     if not server_status(folder).running:
-        click.echo(f"no server runs in {folder}")
+        tell(Outcome(f"no server runs in {folder}"), as_json, dry_run)
         return
     if dry_run:
-        click.echo(f"would stop the server in {folder}")
+        tell(Outcome(f"would stop the server in {folder}", 1), as_json, dry_run)
         return
     if not stop_server(folder):
         raise QdeckError(
             f"the server in {folder} is in use; stop its workers and consoles, then it ends itself"
         )
-    click.echo(f"stopped the server in {folder}")
+    tell(Outcome(f"stopped the server in {folder}", 1), as_json)
 
 
 @click.command()

@@ -13,6 +13,8 @@ from typing import Final
 
 import click
 
+from qdeck.admin import Outcome
+from qdeck.cli.answer import tell
 from qdeck.cli.door import local_options
 from qdeck.errors import SettingsError
 
@@ -61,7 +63,9 @@ def make() -> None:
 @click.option("--path", "--dir", "path", metavar="DIR", help="The folder of the app's jobs.")
 @click.option("--queue", default="default", show_default=True, help="The queue of the job.")
 @local_options
-def make_job(name: str, path: str | None, queue: str, dry_run: bool, yes: bool) -> None:
+def make_job(
+    name: str, path: str | None, queue: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Write a job class, as in `qdeck make job ProcessPayment`."""
     from qdeck.options import check_name
 
@@ -74,7 +78,7 @@ def make_job(name: str, path: str | None, queue: str, dry_run: bool, yes: bool) 
     if place.exists() and not place.is_dir():
         raise SettingsError(f"{place} is not a folder; give --path another one")
     if dry_run:
-        click.echo(f"would write {target}")
+        tell(Outcome(f"would write {target}", 1), as_json, dry_run)
         return
     text = TEMPLATE.format(name=name, queue=queue)
     try:
@@ -84,7 +88,7 @@ def make_job(name: str, path: str | None, queue: str, dry_run: bool, yes: bool) 
             out.write(text)
     except FileExistsError:
         raise SettingsError(f"{target} exists already and is left as it is") from None
-    click.echo(f"wrote {target}; register it: deck.register({name})")
+    tell(Outcome(f"wrote {target}; register it: deck.register({name})", 1), as_json)
 
 
 def file_name(name: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 import msgspec
 
 from qdeck.admin import Change, Denied, Draft, Operation
+from qdeck.cli.answer import Answer, Told, tell
 from qdeck.cli.door import Door, confirm, json_option, page_options, with_door, write_options
 from qdeck.cli.show import ago, number, print_json, print_table
 from qdeck.errors import WrongState
@@ -110,7 +111,12 @@ def changes_of(
 
 
 async def run_paced(
-    door: Door, draft: Draft, wanted: int, dry_run: bool, pacing: Pacing | None = None
+    door: Door,
+    draft: Draft,
+    wanted: int,
+    dry_run: bool,
+    as_json: bool,
+    pacing: Pacing | None = None,
 ) -> None:
     """Run a bulk operation to its end and say what it did; with `dry_run` forget it instead.
 
@@ -118,10 +124,13 @@ async def run_paced(
     when there is nothing to do, and when it stops before its end.
     """
     verb = draft.verb.replace("_", " ")
-    show_diffs(draft)
-    if dry_run:
+    told = Answer(dry_run=dry_run, warning=draft.warning, diffs=draft.diffs)
+    if not as_json:
+        show_diffs(draft)
+    if dry_run and (draft.total or not wanted):
         await door.admin.forget(draft)
-        click.echo(f"would {verb} {_jobs(draft.total)}")
+        said = f"would {verb} {_jobs(draft.total)}"
+        _say(replace(told, text=said, changed=draft.total), as_json)
         return
     if not draft.total:
         await door.admin.forget(draft)
@@ -131,21 +140,36 @@ async def run_paced(
         )
     operation = await start_paced(door, draft, pacing)
     if pacing is not None and pacing.detach:
-        click.echo(f"{verb}: started over {_jobs(operation.total)}")
-        click.echo(f"watch it: qdeck ops show {_short(operation)}")
+        said = f"{verb}: started over {_jobs(operation.total)}"
+        _say(replace(told, text=said, operation=_whole(operation)), as_json)
+        if not as_json:
+            click.echo(f"watch it: qdeck ops show {_short(operation)}")
         return
     while operation.state in ("running", "undoing"):
         operation = await door.admin.advance(operation.id, operation.queue)
     left = max(wanted, draft.total) - operation.ok
-    text = f"{verb}: {_jobs(operation.ok)} changed"
-    click.echo(f"{text}, {left} left alone" if left else text)
+    text, error = f"{verb}: {_jobs(operation.ok)} changed", ""
     if operation.state in ("stopped", "aborted"):
-        raise WrongState(
+        error = (
             f"{verb} {operation.state}: {operation.reason}; `qdeck ops show "
             f"{_short(operation)}` tells more"
         )
-    if not operation.ok:
-        raise WrongState(f"no job was changed by {verb}; they changed state meanwhile")
+    elif not operation.ok:
+        error = f"no job was changed by {verb}; they changed state meanwhile"
+    done = replace(
+        told,
+        text=f"{text}, {left} left alone" if left else text,
+        changed=operation.ok,
+        left=left,
+        operation=_whole(operation),
+        undo_until=operation.undo_until,
+        error=error,
+    )
+    _say(done, as_json)
+    if error:
+        raise Told(error)
+    if as_json:
+        return
     if operation.undo_until is not None:
         until = f"{operation.undo_until:%Y-%m-%d %H:%M} UTC"
         click.echo(f"take it back until {until}: qdeck ops undo {_short(operation)}", err=True)
@@ -234,28 +258,28 @@ async def show(door: Door, operation: str, as_json: bool) -> None:
 @click.argument("operation")
 @write_options
 @with_door
-async def abort(door: Door, operation: str, dry_run: bool, yes: bool) -> None:
+async def abort(door: Door, operation: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """End a running operation where it is; what it has moved stays."""
     row = await _found(door, operation)
     outcome = await door.admin.abort(row.id, dry_run=True)
     if not dry_run:
         confirm(f"Abort {row.verb} after {row.done} of {_jobs(row.total)}?", yes)
         outcome = await door.admin.abort(row.id)
-    click.echo(outcome.text)
+    tell(outcome, as_json, dry_run)
 
 
 @ops.command()
 @click.argument("operation")
 @write_options
 @with_door
-async def undo(door: Door, operation: str, dry_run: bool, yes: bool) -> None:
+async def undo(door: Door, operation: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Take back what an ended operation did to jobs that nothing has touched since."""
     row = await _found(door, operation)
     outcome = await door.admin.undo_operation(row.id, dry_run=True)
     if not dry_run:
         confirm(f"Take back {row.verb} of {_jobs(row.ok)}?", yes)
         outcome = await door.admin.undo_operation(row.id)
-    click.echo(outcome.text)
+    tell(outcome, as_json, dry_run)
 
 
 def operation_object(row: Operation) -> dict[str, Any]:
@@ -279,8 +303,19 @@ async def _found(door: Door, operation: str) -> Operation:
     raise WrongState(f"no operation {operation} is on record; `qdeck ops list` lists them")
 
 
+def _whole(operation: Operation) -> str:
+    return operation.id.split(" ")[0]
+
+
 def _short(operation: Operation) -> str:
-    return operation.id.split(" ")[0][-8:]
+    return _whole(operation)[-8:]
+
+
+def _say(answer: Answer, as_json: bool) -> None:
+    if as_json:
+        answer.print()
+    else:
+        click.echo(answer.text)
 
 
 def _jobs(count: int) -> str:

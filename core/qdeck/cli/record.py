@@ -7,6 +7,7 @@ from typing import Any, Final, cast, get_args
 import click
 
 from qdeck.admin import AuditRow, Cleared, StateName, Window
+from qdeck.cli.answer import tell
 from qdeck.cli.door import Door, confirm, json_option, page_options, with_door, write_options
 from qdeck.cli.show import ago, number, print_json, print_table
 from qdeck.errors import WrongState
@@ -42,7 +43,9 @@ async def audit(door: Door, queue: str | None, limit: int, offset: int, as_json:
 @click.option("--others", is_flag=True, help="Also where it is the act of somebody else.")
 @write_options
 @with_door
-async def undo(door: Door, entry: str | None, others: bool, dry_run: bool, yes: bool) -> None:
+async def undo(
+    door: Door, entry: str | None, others: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Take back an act by its id, or your newest one that can be taken back."""
     admin, row = door.admin, None
     if entry is None:
@@ -52,8 +55,7 @@ async def undo(door: Door, entry: str | None, others: bool, dry_run: bool, yes: 
         if not dry_run:
             confirm(f"Undo {row.verb} of {row.target}, {ago(row.at)}?", yes)
         entry = row.id
-    outcome = await admin.undo(entry, others=others, dry_run=dry_run)
-    click.echo(outcome.text)
+    tell(await admin.undo(entry, others=others, dry_run=dry_run), as_json, dry_run)
 
 
 @click.command()
@@ -64,26 +66,27 @@ async def undo(door: Door, entry: str | None, others: bool, dry_run: bool, yes: 
 )  # fmt: skip
 @write_options
 @with_door
-async def clear(door: Door, queue: str, state: str, dry_run: bool, yes: bool) -> None:
+async def clear(
+    door: Door, queue: str, state: str, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Take all jobs of one state out of a queue. A copy is kept for 24 h: `qdeck restore`."""
     named = cast(StateName, state)
     would = await door.admin.clear(queue, named, dry_run=True)
     if dry_run:
-        click.echo(would.text)
+        tell(would, as_json, dry_run)
         return
     if would.changed:
         jobs = f"{would.changed:,} {state} job" + ("" if would.changed == 1 else "s")
         confirm(f"Clear {jobs} of {queue}?", yes)
     outcome = await door.admin.clear(queue, named)
-    click.echo(outcome.text)
-    if outcome.changed:
+    tell(outcome, as_json)
+    if outcome.changed and not as_json:
         click.echo(f"take it back: qdeck undo {outcome.entry}")
 
 
 @click.command()
 @click.argument("what", metavar="[QUEUE|COPY]", required=False)
 @page_options
-@json_option
 @write_options
 @with_door
 async def restore(
@@ -91,9 +94,9 @@ async def restore(
     what: str | None,
     limit: int,
     offset: int,
-    as_json: bool,
     dry_run: bool,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Bring cleared jobs back: those of a copy, or the newest of a queue. Without a name, list the
     copies that are kept.
@@ -105,8 +108,7 @@ async def restore(
     found = next((copy for copy in copies if what in (copy.id, copy.queue)), None)
     if found is None:
         raise WrongState(f"nothing is kept of {what}; `qdeck restore` lists what is")
-    outcome = await door.admin.restore(found.id, dry_run=dry_run)
-    click.echo(outcome.text)
+    tell(await door.admin.restore(found.id, dry_run=dry_run), as_json, dry_run)
 
 
 @click.command()
@@ -116,7 +118,13 @@ async def restore(
 @write_options
 @with_door
 async def limits(
-    door: Door, queue: str, limit: str | None, rate: str | None, dry_run: bool, yes: bool
+    door: Door,
+    queue: str,
+    limit: str | None,
+    rate: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Set how many jobs of a queue run at once and start a second; what is not said stays."""
     if limit is None and rate is None:
@@ -126,8 +134,7 @@ async def limits(
     now = next((row for row in rows if row.name == queue), None)
     most = (now.limit if now else None) if limit is None else _whole(limit)
     speed = (now.rate if now else None) if rate is None else _real(rate)
-    outcome = await door.admin.set_limits(queue, most, speed, dry_run=dry_run)
-    click.echo(outcome.text)
+    tell(await door.admin.set_limits(queue, most, speed, dry_run=dry_run), as_json, dry_run)
 
 
 def audit_object(row: AuditRow) -> dict[str, Any]:

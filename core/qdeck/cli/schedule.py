@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from qdeck.admin import Outcome, ScheduleRow, ScheduleSpec, parse_moment
+from qdeck.admin import ScheduleRow, ScheduleSpec, parse_moment
+from qdeck.cli.answer import tell
 from qdeck.cli.door import (
     Door,
     confirm,
@@ -113,11 +114,18 @@ async def show(door: Door, name: str, as_json: bool) -> None:
 @write_options
 @with_door
 async def add(
-    door: Door, /, name: str, queue: str | None, dry_run: bool, yes: bool, **given: Any
+    door: Door,
+    /,
+    name: str,
+    queue: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Create a schedule."""
     spec = ScheduleSpec(name, queue=queue or "", **changes(given))
-    _say(await door.admin.add_schedule(spec, dry_run=dry_run))
+    tell(await door.admin.add_schedule(spec, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command()
@@ -127,7 +135,14 @@ async def add(
 @write_options
 @with_door
 async def edit(
-    door: Door, /, name: str, revision: int | None, dry_run: bool, yes: bool, **given: Any
+    door: Door,
+    /,
+    name: str,
+    revision: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Change what is given of a schedule; the rest stays."""
     said = changes(given)
@@ -136,27 +151,27 @@ async def edit(
     row = await _row(door, name)
     seen = row.revision if revision is None else revision
     outcome = await door.admin.edit_schedule(replace(row.spec, **said), seen or 0, dry_run=dry_run)
-    _say(outcome)
+    tell(outcome, as_json, dry_run)
 
 
 @schedule.command()
 @NAME
 @write_options
 @with_door
-async def remove(door: Door, name: str, dry_run: bool, yes: bool) -> None:
+async def remove(door: Door, name: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove a schedule with its history; its jobs stay."""
     if not dry_run:
         confirm(f"Remove schedule {name}?", yes)
-    _say(await door.admin.remove_schedule(name, dry_run=dry_run))
+    tell(await door.admin.remove_schedule(name, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command()
 @NAME
 @write_options
 @with_door
-async def enable(door: Door, name: str, dry_run: bool, yes: bool) -> None:
+async def enable(door: Door, name: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Let a schedule fire again, from its next slot after now."""
-    _say(await door.admin.enable_schedule(name, dry_run=dry_run))
+    tell(await door.admin.enable_schedule(name, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command()
@@ -164,28 +179,30 @@ async def enable(door: Door, name: str, dry_run: bool, yes: bool) -> None:
 @click.option("--until", metavar="TIME", help="It comes back by itself then.")
 @write_options
 @with_door
-async def disable(door: Door, name: str, until: str | None, dry_run: bool, yes: bool) -> None:
+async def disable(
+    door: Door, name: str, until: str | None, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Stop a schedule, for good or until a time (`+2h`, `mon 9:00`, `2026-11-23T09:00Z`)."""
     wake = None if until is None else _moment("--until", until)
-    _say(await door.admin.disable_schedule(name, wake, dry_run=dry_run))
+    tell(await door.admin.disable_schedule(name, wake, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command()
 @NAME
 @write_options
 @with_door
-async def run(door: Door, name: str, dry_run: bool, yes: bool) -> None:
+async def run(door: Door, name: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Enqueue the job of a schedule now, once; its slots stay as they are."""
-    _say(await door.admin.trigger_schedule(name, dry_run=dry_run))
+    tell(await door.admin.trigger_schedule(name, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command()
 @NAME
 @write_options
 @with_door
-async def adopt(door: Door, name: str, dry_run: bool, yes: bool) -> None:
+async def adopt(door: Door, name: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Replace what is stored of a schedule by what the code declares."""
-    _say(await door.admin.adopt_schedule(name, dry_run=dry_run))
+    tell(await door.admin.adopt_schedule(name, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command()
@@ -193,9 +210,9 @@ async def adopt(door: Door, name: str, dry_run: bool, yes: bool) -> None:
 @click.argument("queue")
 @write_options
 @with_door
-async def move(door: Door, name: str, queue: str, dry_run: bool, yes: bool) -> None:
+async def move(door: Door, name: str, queue: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Move a schedule to another queue."""
-    _say(await door.admin.move_schedule(name, queue, dry_run=dry_run))
+    tell(await door.admin.move_schedule(name, queue, dry_run=dry_run), as_json, dry_run)
 
 
 @schedule.command("next")
@@ -228,11 +245,10 @@ def next_(text: str, zone: str, count: int, start: str | None, as_json: bool) ->
 @NAME
 @click.option("--from", "start", required=True, metavar="TIME", help="The first slot may be this.")
 @click.option("--to", "end", required=True, metavar="TIME", help="Slots before this.")
-@json_option
 @write_options
 @with_door
 async def backfill(
-    door: Door, name: str, start: str, end: str, as_json: bool, dry_run: bool, yes: bool
+    door: Door, name: str, start: str, end: str, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
     """Enqueue a job for each slot of a past range that has none."""
     first, last = _past("--from", start), _past("--to", end)
@@ -269,10 +285,9 @@ async def export(door: Door, output: str | None, as_json: bool) -> None:
 
 @schedule.command("import")
 @click.argument("file", type=click.File(encoding="utf-8"), default="-")
-@json_option
 @write_options
 @with_door
-async def import_(door: Door, file: Any, as_json: bool, dry_run: bool, yes: bool) -> None:
+async def import_(door: Door, file: Any, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Add and change schedules so that they are as a TOML file says; others stay."""
     text = file.read()
     planned = await door.admin.import_schedules(text, dry_run=True)
@@ -337,7 +352,3 @@ def _note(row: ScheduleRow) -> str:
     if row.fault:
         words.append(row.fault)
     return ", ".join(words)
-
-
-def _say(outcome: Outcome) -> None:
-    click.echo(outcome.text)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from qdeck.admin import Outcome
+from qdeck.cli.answer import tell
 from qdeck.cli.door import Door, json_option, page_options, place_options, with_door, write_options
 from qdeck.cli.show import ago, number, print_json, print_table, seconds, worker_object
 from qdeck.errors import QdeckError
@@ -64,21 +65,23 @@ async def list_(door: Door, limit: int, offset: int, as_json: bool) -> None:
 @click.option("--undo", is_flag=True, help="Let a quiet worker claim again.")
 @write_options
 @with_door
-async def quiet(door: Door, worker: str, undo: bool, dry_run: bool, yes: bool) -> None:
+async def quiet(
+    door: Door, worker: str, undo: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Ask a worker to claim nothing more."""
     await _known(door, worker)
     ask = door.admin.unquiet if undo else door.admin.quiet
-    _say(await ask(worker, dry_run=dry_run))
+    tell(await ask(worker, dry_run=dry_run), as_json, dry_run)
 
 
 @workers.command()
 @WORKER
 @write_options
 @with_door
-async def stop(door: Door, worker: str, dry_run: bool, yes: bool) -> None:
+async def stop(door: Door, worker: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Ask a worker to finish within its grace and exit."""
     await _known(door, worker)
-    _say(await door.admin.stop(worker, dry_run=dry_run))
+    tell(await door.admin.stop(worker, dry_run=dry_run), as_json, dry_run)
 
 
 @workers.command()
@@ -86,10 +89,12 @@ async def stop(door: Door, worker: str, dry_run: bool, yes: bool) -> None:
 @click.argument("count", type=int)
 @write_options
 @with_door
-async def slots(door: Door, worker: str, count: int, dry_run: bool, yes: bool) -> None:
+async def slots(
+    door: Door, worker: str, count: int, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Ask a worker to run up to COUNT jobs at a time; what runs goes on."""
     await _known(door, worker)
-    _say(await door.admin.slots(worker, count, dry_run=dry_run))
+    tell(await door.admin.slots(worker, count, dry_run=dry_run), as_json, dry_run)
 
 
 @workers.command()
@@ -97,14 +102,16 @@ async def slots(door: Door, worker: str, count: int, dry_run: bool, yes: bool) -
 @click.option("--last", is_flag=True, help="Print what it said last, and ask nothing.")
 @write_options
 @with_door
-async def stack(door: Door, worker: str, last: bool, dry_run: bool, yes: bool) -> None:
+async def stack(
+    door: Door, worker: str, last: bool, dry_run: bool, yes: bool, as_json: bool
+) -> None:
     """Ask a worker where its threads and handlers stand, and print that."""
     before, said = await door.admin.stack_of(worker)
     if not last:
         await _known(door, worker)
         outcome = await door.admin.stack(worker, dry_run=dry_run)
         if dry_run:
-            _say(outcome)
+            tell(outcome, as_json, dry_run)
             return
         for _ in range(_POLLS):
             at, said = await door.admin.stack_of(worker)
@@ -113,25 +120,19 @@ async def stack(door: Door, worker: str, last: bool, dry_run: bool, yes: bool) -
             await asyncio.sleep(_POLL_S)
         else:
             raise QdeckError(f"worker {worker} has not answered yet; try --last later")
-    click.echo(said or "it was never asked")
+    tell(Outcome(said or "it was never asked", 0 if last else 1), as_json, dry_run)
 
 
 @workers.command()
 @WORKER
 @write_options
 @with_door
-async def recover(door: Door, worker: str, dry_run: bool, yes: bool) -> None:
+async def recover(door: Door, worker: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Make the jobs of a lost worker pending again, once their leases have ended."""
     outcome = await door.admin.recover(worker, dry_run=dry_run)
-    _say(outcome)
-    for skipped in outcome.skipped:
-        click.echo(f"{skipped.ref.id}: {skipped.reason}", err=True)
+    tell(outcome, as_json, dry_run)
 
 
 async def _known(door: Door, worker: str) -> None:
     if worker not in {row.id for row in await door.admin.workers() if row.state != "lost"}:
         raise QdeckError(f"worker {worker} is not alive here; `qdeck workers` lists those that are")
-
-
-def _say(outcome: Outcome) -> None:
-    click.echo(outcome.text)
