@@ -217,6 +217,8 @@ ROWS: tuple[Row, ...] = (
         "copy", fixed=True),
     Row("why", ("w",), "why", "why it waits, and what the verdict means", "list", 47, "why"),
     Row("log", ("l",), "log", "the log of the job or worker", "list", 50, "log"),
+    Row("similar", ("=",), "group", "the dead jobs that failed like this one", "list", 28,
+        "similar"),
     # verbs
     Row("pause", ("p",), "pause", "pause or resume the queue", "acts", 20, "pause",
         ("resume", "pause"), (QueueRow,), "", _pause),

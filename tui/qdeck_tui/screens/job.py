@@ -13,7 +13,8 @@ from qdeck_tui.format import age, count, duration, short_id, stamp, wrap
 from qdeck_tui.poller import LogRead, Read
 from qdeck_tui.screens.base import Parts, View, take
 from qdeck_tui.screens.columns import STATE_STYLES, seconds_since
-from qdeck_tui.screens.dead import error_lines
+from qdeck_tui.screens.dead import DeadView, error_lines
+from qdeck_tui.screens.similar import SimilarLine
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.logpane import LogPane
 from qdeck_tui.widgets.pane import Pane, TextPane
@@ -37,7 +38,8 @@ class JobView(View):
         self.log_pane = LogPane("LOG", say=lambda text, style: self.desk.say(text, style))
         self.text = TextPane("")
         self.text.wrapped = True
-        self.panes: list[Pane] = [self.head, self.log_pane, self.text]
+        self.similar = SimilarLine()
+        self.panes: list[Pane] = [self.head, self.log_pane, self.text, self.similar]
         self.text.wanted = False
         self.section = 0
         self._attempt: int | None = None
@@ -53,6 +55,8 @@ class JobView(View):
         self.head.styles.height = 5 if height >= 22 else 3
         self.log_pane.display = self.log_pane.wanted
         self.text.display = self.text.wanted
+        self.similar.styles.height = 1
+        self.similar.display = self.similar.wanted
 
     @property
     def awaiting(self) -> bool:
@@ -68,8 +72,8 @@ class JobView(View):
     # What is read
 
     def parts(self) -> Mapping[str, Read]:
-        """Ask for the job."""
-        return {"job": lambda admin: admin.job(self.ref)}
+        """Ask for the job, and now and then for those that failed like it."""
+        return {"job": lambda admin: admin.job(self.ref), **self.similar.parts(self.detail)}
 
     def show(self, parts: Parts) -> None:
         """Take the job; a new attempt of a finished one makes its log go on."""
@@ -80,8 +84,12 @@ class JobView(View):
         if value is None:
             self.head.show([(("there is no record of this job any more", "warn"),)])
             return
-        self.detail = cast("JobDetail", value)
+        first, self.detail = self.detail is None, cast("JobDetail", value)
         self._show_head(self.detail)
+        if self.similar.tell(parts, self.desk):
+            self.on_resize()
+        if first and self.similar.parts(self.detail):
+            self.desk.poll()
         if self.section:
             self._show_section()
 
@@ -229,6 +237,12 @@ class JobView(View):
         self.section = (self.section + 1) % len(SECTIONS)
         self.text.top = 0
         self._show_section()
+
+    @property
+    def do_similar(self) -> object:
+        """Open the group of dead jobs that failed like this one; None where there is none."""
+        group = self.similar.group
+        return None if group is None else lambda: self.desk.visit(DeadView(group))
 
     def do_log(self) -> None:
         """Show the log."""
