@@ -11,7 +11,7 @@ from qdeck.cron import Cron
 from qdeck.cronfield import Field
 from qdeck.zone import Stretch, find_zone, timeline
 
-__all__ = ["lint"]
+__all__ = ["clock_moves", "lint"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
@@ -127,7 +127,7 @@ def _least(month: Field) -> int:
     return min(lengths[number - 1] for number in month.values)
 
 
-def _changes(zone: ZoneInfo, now: datetime) -> Iterator[Stretch]:
+def clock_moves(zone: ZoneInfo, now: datetime) -> Iterator[Stretch]:
     """Yields what begins with each change of the clock within a year."""
     line = timeline(zone)
     moment, last = (int((each - _EPOCH).total_seconds()) for each in (now, now + _YEAR))
@@ -142,7 +142,7 @@ def _clock(cron: Cron, zone: ZoneInfo, now: datetime) -> Iterator[Lint]:
     """Yields how the next changes of the clock touch it."""
     days = []
     touched = False
-    for change in _changes(zone, now):
+    for change in clock_moves(zone, now):
         at = _EPOCH + timedelta(seconds=change.start)
         day = at.astimezone(zone).date().isoformat()
         days.append(day)
@@ -183,10 +183,11 @@ def _company(
     others: Iterable[tuple[str, Cron, str | ZoneInfo]],
     now: datetime,
 ) -> Iterator[Lint]:
-    """Yields the coming instant that most others share."""
+    """Yields the coming instant that most others share, or that none of them shares the next."""
     known = [(each, find_zone(at) if isinstance(at, str) else at) for _, each, at in others]
     most, when = 0, now
-    for slot in cron.slots(now, now + _YEAR, zone, _COMPARED):
+    slots = list(cron.slots(now, now + _YEAR, zone, _COMPARED))
+    for slot in slots:
         count = sum(1 for each, at in known if _at(each, slot, at))
         if count > most:
             most, when = count, slot
@@ -196,6 +197,8 @@ def _company(
         yield Lint(
             "warn" if most >= _CROWD else "info", "pile-up", f"{schedules} at {when:%H:%M} UTC{day}"
         )
+    elif known and slots:
+        yield Lint("ok", "alone", f"no other schedule starts at {slots[0]:%H:%M} UTC")
 
 
 def _at(cron: Cron, slot: datetime, zone: ZoneInfo) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from qdeck.admin.cronview import Preview
 from qdeck.cron import Cron
-from qdeck.cronlint import lint
+from qdeck.cronlint import clock_moves, lint
 from qdeck.cronwords import describe, describe_field, parse_words
 from qdeck.errors import InvalidCron, SettingsError
 from qdeck.zone import find_zone
 
 __all__ = ["preview"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def preview(
@@ -52,4 +54,13 @@ def preview(
         fields=tuple((field.kind.name, describe_field(field)) for field in cron.fields),
         runs=tuple(runs),
         lint=lint(cron, place, others, moment),
+        moved=_after_the_clock(cron, place, moment),
     )
+
+
+def _after_the_clock(cron: Cron, place: ZoneInfo, now: datetime) -> datetime | None:
+    """Returns the first slot after the clock of a zone is next moved; None without such a move."""
+    move = next(clock_moves(place, now), None)
+    if move is None:
+        return None
+    return cron.after(_EPOCH + timedelta(seconds=move.start - 1), place)

@@ -6,6 +6,7 @@ moving, import and export. What changes one schedule is inherited.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -96,7 +97,9 @@ class ScheduleDesk(ScheduleVerbs):
             for entry in self._others_read
             if entry.plan is not None and entry.stored.enabled and entry.name != name
         ]
-        return preview(text, zone, others, at(await self._timetable.now()), count)
+        now = at(await self._timetable.now())
+        # A rare expression is looked for through years: whoever types meanwhile does not wait.
+        return await asyncio.to_thread(preview, text, zone, others, now, count)
 
     async def schedule_runs(self, name: str) -> ScheduleRuns | None:
         """Return what the jobs of its last slots took; None when there is none of this name."""

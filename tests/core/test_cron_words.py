@@ -276,7 +276,25 @@ def test_others_at_the_same_instant_are_a_pile_up() -> None:
     assert one["pile-up"] == ("info", "1 other schedule starts at 02:30 UTC")
     many = findings("30 2 * * *", others=7)
     assert many["pile-up"] == ("warn", "7 other schedules start at 02:30 UTC")
-    assert "pile-up" not in findings("31 2 * * *", others=7)
+    alone = findings("31 2 * * *", others=7)
+    assert "pile-up" not in alone
+    assert alone["alone"] == ("ok", "no other schedule starts at 02:31 UTC")
+    assert "alone" not in findings("31 2 * * *")
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "moved"),
+    [
+        ("30 3 * * 1-5", "Europe/Berlin", "2027-03-29T01:30:00+00:00"),
+        ("30 2 * * *", "Europe/Berlin", "2027-03-28T01:00:00+00:00"),
+        ("30 3 * * 1-5", "Asia/Kathmandu", None),
+    ],
+)
+def test_a_preview_names_the_first_run_after_the_clock_is_moved(
+    expression: str, zone: str, moved: str | None
+) -> None:
+    found = preview(expression, zone, (), NOW).moved
+    assert (None if found is None else found.isoformat()) == moved
 
 
 def test_a_preview_shows_the_next_runs_and_the_expression_of_plain_words() -> None:

@@ -31,7 +31,8 @@ class Preview:
     `error` says why in one line and `field` names the part at fault (`minute`, `hour`, `day`,
     `month`, `weekday`, `second`, `zone`, or "" for the whole); `words`, `fields` and `runs` are
     then empty.
-    `fields` are (name, meaning) in the order of the expression, `runs` the next slots in aware UTC.
+    `fields` are (name, meaning) in the order of the expression, `runs` the next slots in aware UTC,
+    `moved` the first slot after the zone's clock is next moved, None where it is not within a year.
     """
 
     ok: bool
@@ -43,6 +44,7 @@ class Preview:
     fields: tuple[tuple[str, str], ...] = ()
     runs: tuple[datetime, ...] = ()
     lint: tuple[Lint, ...] = ()
+    moved: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
