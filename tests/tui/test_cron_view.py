@@ -23,7 +23,7 @@ async def test_schedules_are_listed_late_ones_first(size: tuple[int, int]) -> No
         rows = [line for line in text.splitlines() if "_" in line and "HISTORY" not in line]
         assert "backup_db" in rows[0]
         assert "LATE 4m" in rows[0]
-        assert "SCHEDULES 6  1 off  1 late" in text
+        assert "SCHEDULES 6 (1 off, 1 late)" in text
         if size[0] > 60:
             line = next(line for line in rows if "nightly_report" in line)
             assert "FAIL" in line

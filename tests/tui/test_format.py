@@ -49,6 +49,15 @@ def test_ascii_is_ascii(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-5, "0s"), (1020, "17m"), (86_399, "23h"), (86_400, "1d"), (162_000, "1d 21h"),
+     (864_000 - 1, "9d 23h"), (864_000, "10d")],
+)  # fmt: skip
+def test_a_time_ahead_is_told_by_days_and_hours(seconds: float, shown: str) -> None:
+    assert words.apart(seconds) == shown
+
+
+@pytest.mark.parametrize(
     ("ago", "shown"),
     [
         (timedelta(minutes=41), "02:31"),

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 __all__ = [
     "age",
+    "apart",
     "clock",
     "count",
     "cut",
@@ -189,6 +190,14 @@ def age(seconds: float | None) -> str:
     if whole < 172_800:
         return f"{whole // 3600}h"
     return f"{whole // 86_400}d"
+
+
+def apart(seconds: float) -> str:
+    """Return how far ahead a time is, from a day on in two units: `17m`, `23h`, `1d 21h`, `12d`."""
+    hours = max(0, int(seconds)) // 3600
+    if not 24 <= hours < 240:
+        return age(seconds)
+    return f"{hours // 24}d {hours % 24}h" if hours % 24 else f"{hours // 24}d"
 
 
 def duration(seconds: float | None) -> str:

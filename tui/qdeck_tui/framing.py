@@ -50,8 +50,11 @@ class Framing(Shell):
             self._server() if self.size.width >= WIDE else "",
         )  # fmt: skip
         view.header.tell(state)
-        crumbs = [s.crumb for s in self.screen_stack if isinstance(s, View)]
-        view.tabs.tell(self._tabs(), self.current_mode, tuple(crumbs), view.summary())
+        view.tabs.tell(self._tabs(), self.current_mode, self._crumbs(view), view.summary())
+
+    def _crumbs(self, view: View) -> tuple[str, ...]:
+        """Return the way to what is on the screen."""
+        return (*(s.crumb for s in self.screen_stack if isinstance(s, View)), *view.trail)
 
     def _server(self) -> str:
         """Return the server's memory and how it keeps data, in steps that do not tick."""
@@ -118,6 +121,8 @@ class Framing(Shell):
             view.footer.tell(self.sheet.hints())
         else:
             view.footer.tell(self._footer(view))
+        if view.tabs.crumbs != self._crumbs(view):
+            self.show_header()
         self.place_cursor()
 
     def _footer(self, view: View) -> tuple[tuple[str, str], ...]:

@@ -45,6 +45,7 @@ class View(EagerScreen):
     def __init__(self, crumb: str) -> None:
         super().__init__()
         self.crumb = crumb
+        self.trail: tuple[str, ...] = ()
         self.header = Header()
         self.tabs = Tabs()
         self.status = Status()

@@ -16,13 +16,14 @@ from qdeck_tui.poller import Read
 from qdeck_tui.screens.base import Parts, take
 from qdeck_tui.screens.cronahead import AheadPane
 from qdeck_tui.screens.croncolumns import (
+    count_late,
     day_clock,
-    is_late,
     schedule_columns,
     schedule_match,
     schedule_soonest,
 )
 from qdeck_tui.screens.cronedit import Editing
+from qdeck_tui.screens.cronroom import ABOVE, WIDE, editor_box
 from qdeck_tui.screens.cronruns import RunsPane
 from qdeck_tui.screens.lists import ListView
 from qdeck_tui.screens.question import question
@@ -52,6 +53,8 @@ class CronView(ListView):
         self.ahead = AheadPane()
         self.history = RunsPane()
         self.panes = [self.plans, self.ahead, self.history]
+        self._full = self.plans.columns
+        self._brief = tuple(schedule_columns(lambda: self.desk, brief=True))
         self._box: Widget | None = None
         self._left: Widget | None = None
         self._turned = False
@@ -61,7 +64,7 @@ class CronView(ListView):
     def body(self) -> Iterable[Widget]:
         """Return one container, which turns with the width."""
         self._left = Vertical(self.plans, self.ahead)
-        self._box = (Horizontal if self.app.size.width >= 110 else Vertical)(
+        self._box = (Horizontal if self.app.size.width >= WIDE else Vertical)(
             self._left, self.history, classes="side"
         )
         return [self._box]
@@ -72,19 +75,44 @@ class CronView(ListView):
         """
         if self._box is None or self._left is None:
             return
-        wide, tall = width >= 110, height >= TALL
-        self._box.styles.layout = "horizontal" if wide else "vertical"
-        self.ahead.wanted = height >= 20 and (tall or self._turned)
-        self.history.wanted = height >= 20 and (tall or not self._turned)
+        wide, tall, edited = width >= WIDE, height >= TALL, self.overlay.dock is not None
+        self.plans.columns = self._brief if edited else self._full
+        self.ahead.wanted = height >= 20 and (tall or self._turned) and (wide or not edited)
+        self.history.wanted = height >= 20 and (tall or not self._turned) and (wide or not edited)
         for pane in (self.ahead, self.history):
             pane.display = pane.wanted
-        self._left.styles.width = "5fr" if wide else "100%"
-        self.history.styles.width = "3fr" if wide else "100%"
-        self._left.styles.height = "100%" if wide else "1fr"
-        self.history.styles.height = "100%" if wide else 7
+        beside = wide and not edited
+        self._box.styles.layout = "horizontal" if beside else "vertical"
+        self._box.styles.width = editor_box(width, height)[0] if wide and edited else "100%"
+        self._left.styles.width = "5fr" if beside else "100%"
+        self._left.styles.height = "100%" if beside else "1fr" if wide or not edited else ABOVE
+        self.history.styles.width = "3fr" if beside else "100%"
+        self.history.styles.height = "100%" if beside else 7
         self.ahead.styles.height = 6
         self.history.note = "" if tall else "] next 24 h"
         self.ahead.way_back = "" if tall else "] history"
+
+    def on_resize(self) -> None:
+        """Keep no room for an editor that was closed because the screen became too small."""
+        if self.overlay.sheet is None:
+            self.overlay.dock, self.trail = None, ()
+
+    def _beside(self, trail: tuple[str, ...]) -> None:
+        """Make room for the editor, which the breadcrumbs name, or take it back."""
+        self.overlay.dock, self.trail = editor_box if trail else None, trail
+        self.fit_panes(*self.app.size)
+        if self.zoomed:
+            self._zoom()
+
+    def _room(self) -> tuple[int, int]:
+        """Return the cells and lines of the editor."""
+        _, _, cells, rows = editor_box(*self.app.size)
+        return cells - 2, rows - 1
+
+    def summary(self) -> str:
+        """Return whose clock the operator's times are told by, while a schedule is edited."""
+        zone = self.desk.now.astimezone(self.desk.zone).tzname() or "local"
+        return f"zone: {zone}" if self.trail else ""
 
     def parts(self) -> Mapping[str, Read]:
         """Ask for all schedules, and for what is not known of the selected one or of all."""
@@ -102,9 +130,9 @@ class CronView(ListView):
             rows = cast("tuple[ScheduleRow, ...]", value)
             self.plans.show(rows)
             off = sum(1 for row in rows if not row.enabled)
-            late = sum(1 for row in rows if is_late(row))
-            words = [f"{off} off"] * bool(off) + [f"{late} late"] * bool(late)
-            self.plans.title = f"SCHEDULES {len(rows):,}" + "".join(f"  {each}" for each in words)
+            late = count_late(rows)
+            words = ", ".join([f"{off} off"] * bool(off) + [f"{late} late"] * bool(late))
+            self.plans.title = f"SCHEDULES {len(rows):,}" + (f" ({words})" if words else "")
         if "ahead" in parts:
             if take(self.ahead, parts["ahead"]):
                 self.ahead.tell(cast("Ahead", parts["ahead"]), self.desk.zone)
@@ -156,7 +184,7 @@ class CronView(ListView):
     # What acts act on
 
     @property
-    def _room(self) -> int:
+    def _line(self) -> int:
         """The cells that a line of a question has."""
         return min(68, self.app.size.width - 8)
 
@@ -237,7 +265,11 @@ class CronView(ListView):
 
         kept = self._edits.get(name)
         if kept is None:
-            kept = Editing(self.desk, row, size=lambda: self.app.size, ended=ended)
+            trail = ("new schedule",) if row is None else (cut(row.name, 40), "edit")
+            kept = Editing(
+                self.desk, row, room=self._room, ended=ended,
+                beside=lambda edited: self._beside(trail if edited else ()),
+            )  # fmt: skip
             self._edits[name] = kept
         kept.open()
 
@@ -301,7 +333,7 @@ class CronView(ListView):
             return
         lines = _named("Run", rows, "now, once")
         lines += [
-            ((f"  {cut(f'{row.task} in {row.queue}', self._room)}", "dim"),) for row in rows[:3]
+            ((f"  {cut(f'{row.task} in {row.queue}', self._line)}", "dim"),) for row in rows[:3]
         ]
         lines.append((("  their slots stay as they are", "dim"),))
         self._ask(
@@ -317,7 +349,7 @@ class CronView(ListView):
             return
         lines = _named("Remove", rows, "")
         lines += [
-            ((f"  {cut(f'{row.expression}  {row.zone}', self._room)}", "dim"),) for row in rows[:3]
+            ((f"  {cut(f'{row.expression}  {row.zone}', self._line)}", "dim"),) for row in rows[:3]
         ]
         lines.append((("  the history goes with it; jobs stay", "dim"),))
         if any(row.declared for row in rows):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 
 from qdeck.admin import ScheduleRow, SlotRow
 from qdeck_tui.desk import Console
-from qdeck_tui.format import age, moment
+from qdeck_tui.format import age, apart, moment
 from qdeck_tui.widgets.table import Cell, Column
 
 __all__ = [
     "LATE",
+    "count_late",
     "day_clock",
     "history_signs",
     "is_late",
     "outcome_word",
+    "ran_late",
     "schedule_columns",
     "schedule_match",
     "schedule_soonest",
@@ -64,9 +66,26 @@ def is_late(row: ScheduleRow) -> bool:
     return row.late_s is not None and row.late_s >= LATE
 
 
+def count_late(rows: Sequence[ScheduleRow]) -> int:
+    """Return how many are late now, or were with their last slot."""
+    return sum(1 for row in rows if is_late(row) or _was_late(row))
+
+
+def _was_late(row: ScheduleRow) -> bool:
+    return bool(row.history) and ran_late(row.history[0])
+
+
+def ran_late(slot: SlotRow) -> bool:
+    """Whether a slot became a job that ended well, but late."""
+    return slot.outcome == "completed" and (slot.late_s or 0.0) >= LATE
+
+
 def history_signs(history: tuple[SlotRow, ...], number: int) -> str:
     """Return a sign for each of the newest slots, the newest last."""
-    return "".join(_SIGNS.get(slot.outcome, "?") for slot in reversed(history[:number]))
+    return "".join(
+        "L" if ran_late(slot) else _SIGNS.get(slot.outcome, "?")
+        for slot in reversed(history[:number])
+    )
 
 
 def outcome_word(outcome: str | None) -> Cell:
@@ -80,7 +99,7 @@ def schedule_match(row: ScheduleRow) -> str:
     """Return the text that a filter looks in: the name, and what is odd about it."""
     words = [row.name]
     words += ["off"] if not row.enabled else []
-    words += ["late"] if is_late(row) else []
+    words += ["late"] if count_late([row]) else []
     words += ["drifted"] if row.drifted else []
     return " ".join(words)
 
@@ -95,25 +114,31 @@ def schedule_soonest(row: ScheduleRow) -> float:
     return -FAR if at is None else -at.timestamp()
 
 
-def schedule_columns(console: Callable[[], Console]) -> list[Column[ScheduleRow]]:
-    """Return the columns of schedules."""
+def schedule_columns(
+    console: Callable[[], Console], *, brief: bool = False
+) -> list[Column[ScheduleRow]]:
+    """Return the columns of schedules; `brief` ones leave room for what stands beside the list."""
 
     def zone(row: ScheduleRow) -> Cell:
-        return (row.zone.rpartition("/")[2].replace("_", " "), "dim")
+        return (row.zone if brief else row.zone.rpartition("/")[2].replace("_", " "), "dim")
 
     def coming(row: ScheduleRow) -> Cell:
         if not row.enabled:
-            until = row.disabled_until
-            return ("off" if until is None else f"off until {_short_clock(until, console())}",
-                    "warn")  # fmt: skip
+            return (_off(row, console(), brief), "warn")
         if is_late(row):
             return (f"LATE {age(row.late_s)}", "bad")
         if row.next_slot is None:
             return "?"
+        if brief:
+            return f"in {apart((row.next_slot - console().now).total_seconds())}"
         return moment(row.next_slot, console().now, console().zone)
 
     def last(row: ScheduleRow) -> Cell:
-        return ("FAULT", "bad") if row.fault else outcome_word(row.last_outcome)
+        if row.fault:
+            return ("FAULT", "bad")
+        if _was_late(row):
+            return (f"LATE {age(row.history[0].late_s)}", "warn")
+        return outcome_word(row.last_outcome)
 
     def note(row: ScheduleRow) -> Cell:
         return ("drifted", "warn") if row.drifted else ("code" if row.declared else "", "dim")
@@ -122,11 +147,20 @@ def schedule_columns(console: Callable[[], Console]) -> list[Column[ScheduleRow]
         Column("NAME", 14, lambda r: r.name, flex=True, keep=10, sort=lambda r: r.name,
                falling=False),
         Column("EXPRESSION", 13, lambda r: r.expression, flex=True, keep=9),
-        Column("ZONE", 8, zone, keep=5, sort=lambda r: r.zone, falling=False),
-        Column("NEXT", 19, coming, keep=8, falling=False,
+        Column("ZONE", 13 if brief else 8, zone, keep=5, sort=lambda r: r.zone, falling=False),
+        Column("NEXT", 12 if brief else 19, coming, keep=8, falling=False,
                sort=lambda r: -schedule_soonest(r)),
         Column("LAST", 8, last, keep=7, sort=lambda r: r.last_outcome or "", falling=False),
         Column("8 RUNS", 8, lambda r: history_signs(r.history, 8), keep=6),
         Column("NOTE", 7, note, keep=2),
         Column("QUEUE", 10, lambda r: r.queue, keep=1, sort=lambda r: r.queue, falling=False),
     ]  # fmt: skip
+
+
+def _off(row: ScheduleRow, console: Console, brief: bool) -> str:
+    """Return that a schedule is off, and until when: `off until Mon 09:00`, brief `off>Mon 09`."""
+    until = row.disabled_until
+    if until is None:
+        return "off"
+    at = _short_clock(until, console)
+    return f"off>{at.removesuffix(':00')}" if brief else f"off until {at}"

@@ -15,32 +15,35 @@ from qdeck_tui.desk import Console
 from qdeck_tui.format import cut, prose, safe
 from qdeck_tui.screens.question import question
 from qdeck_tui.widgets.canvas import Line
-from qdeck_tui.widgets.cronform import CronForm, run_lines
+from qdeck_tui.widgets.cronform import CronForm
+from qdeck_tui.widgets.cronmeaning import run_lines
 
 __all__ = ["Editing"]
 
 #: Seconds of rest before an expression that is typed is looked at.
 REST = 0.08
-#: Rows from which there is room for all that is known.
-TALL = 34
 PARTS = ("expression", "zone", "task", "queue", "payload", "misfire", "overlap")
 
 
 class Editing:
-    """The edit of one schedule, or of a new one; it is kept until it is saved or dropped."""
+    """The edit of one schedule, or of a new one; it is kept until it is saved or dropped.
+
+    `room` is the cells and lines that the form has, `beside` is told when it opens and closes.
+    """
 
     def __init__(
         self,
         desk: Console,
         row: ScheduleRow | None,
         *,
-        size: Callable[[], tuple[int, int]],
+        room: Callable[[], tuple[int, int]],
+        beside: Callable[[bool], None],
         ended: Callable[[bool], None],
     ) -> None:
         self._desk = desk
         self._row = row
         self._ended = ended
-        self._size = size
+        self._room, self._beside = room, beside
         self._looking = False
         self._stale = False
         spec = ScheduleSpec("", "", "") if row is None else row.spec
@@ -52,7 +55,7 @@ class Editing:
             new=row is None,
             now=lambda: desk.now,
             here=lambda: desk.zone,
-            tall=lambda: size()[1] >= TALL,
+            rows=lambda: room()[1],
             typed=self._look,
             changed=desk.update_sheet,
             done=self._submit,
@@ -60,12 +63,14 @@ class Editing:
         )
 
     def open(self) -> None:
-        """Lay the form over the view."""
+        """Lay the form beside the list."""
+        self._beside(True)
         self._desk.open_sheet(self.form)
         self._look()
 
     def _close(self) -> None:
         self._desk.close_sheet()
+        self._beside(False)
         self._ended(True)
 
     # What it would do
@@ -119,6 +124,7 @@ class Editing:
 
         def answer(yes: bool) -> None:
             if yes and kept:
+                self._beside(False)
                 self._desk.begin_work(self._save(kept[0]), "saving failed")
             else:
                 self.form.problem = "not saved"
@@ -175,11 +181,12 @@ class Editing:
             changes = [(old[part], new[part]) for part in new if old[part] != new[part]]
             if not changes:
                 lines.append((("nothing is changed", "warn"),))
-        room = min(68, self._size()[0] - 8)
+        room = min(68, self._room()[0] - 2)
         for before, after in changes:
             lines += _arrow(before, after, room)
         lines.append(((f"  {cut(shown.words, room)}", ""),))
-        lines += run_lines(shown, self._desk.now, self._desk.zone, 5)
+        runs = run_lines(shown, self._desk.now, self._desk.zone, 5)
+        lines += [(("  ", ""), *line) for line in runs]
         for each in shown.lint:
             if each.level == "warn":
                 lines += [((f"  ! {part}", "warn"),) for part in prose(each.text, 64)]

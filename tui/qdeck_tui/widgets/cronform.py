@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from functools import cache
-from itertools import pairwise
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
-from qdeck.admin import Lint, Preview, ScheduleSpec
-from qdeck_tui.format import age, cut, prose
-from qdeck_tui.widgets.canvas import Line
+from qdeck.admin import Preview, ScheduleSpec
+from qdeck_tui.format import cut, prose, width
+from qdeck_tui.widgets.canvas import Line, Span, clip, line_width
+from qdeck_tui.widgets.cronmeaning import (
+    change_lines,
+    lint_lines,
+    meaning_lines,
+    moved_line,
+    run_lines,
+)
 from qdeck_tui.widgets.cronstep import PRESETS, legend, step_number
 from qdeck_tui.widgets.field import Field
 from qdeck_tui.widgets.form import Choice, Form, Text
 
-__all__ = ["CronForm", "run_lines"]
+__all__ = ["CronForm"]
 
-MISFIRES = (("latest", "once when late"), ("skip", "skip"), ("all", "all missed"))
+MISFIRES = (("latest", "run once when late"), ("skip", "skip"), ("all", "run all missed"))
 OVERLAPS = (("skip", "skip if still running"), ("allow", "allow"))
-LEVELS = {"ok": ("ok  ", "good"), "info": ("i   ", "dim"), "warn": ("!   ", "warn")}
+#: What the choices are called where there is little room.
+BRIEF = {"latest": "once", "skip": "skip", "all": "all", "allow": "allow"}
+#: Rows from which there is room for all that is known.
+TALL = 30
+#: Cells from which zone, task and queue share a line, and from which both choices do.
+WIDE, HALF = 76, 62
+INDENT = " " * 9
+#: Cells of the box of an expression.
+LONGEST = 30
 
 
 @cache
@@ -29,7 +43,7 @@ def _zones() -> tuple[str, ...]:
 
 class CronForm(Form):
     """Fields of a schedule, `new` ones with a name. `typed` is called when a preview is due, `show`
-    takes it; `was` is what is stored, `here` the operator's zone.
+    takes it; `was` is what is stored, `here` the operator's zone, `rows` how many lines it has.
     """
 
     def __init__(
@@ -41,7 +55,7 @@ class CronForm(Form):
         new: bool,
         now: Callable[[], datetime],
         here: Callable[[], tzinfo],
-        tall: Callable[[], bool],
+        rows: Callable[[], int],
         typed: Callable[[], None],
         changed: Callable[[], None],
         done: Callable[[dict[str, str]], None],
@@ -63,12 +77,21 @@ class CronForm(Form):
             fields.insert(0, named)
         self.was = None if new else spec
         self.preview: Preview | None = None
-        self._now, self._here, self._tall, self._typed = now, here, tall, typed
+        self._now, self._here, self._rows, self._typed = now, here, rows, typed
         self._preset = -1
         self._zone_at = -1
         self._sought = ""
         super().__init__(title, fields, lambda values: (), changed=changed, done=done,
                          closed=closed)  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """What is edited, and whether something of it is not saved."""
+        return f"{self._name}  * unsaved" if self._touched else self._name
+
+    @title.setter
+    def title(self, title: str) -> None:
+        self._name = title
 
     def show(self, preview: Preview) -> None:
         """Take what the expression means."""
@@ -139,94 +162,142 @@ class CronForm(Form):
     # Drawing
 
     def lines(self, cells: int) -> Sequence[Line]:
-        """Return the fields, what the expression means, its next runs, findings and the change."""
-        lines: list[Line] = []
-        for at, each in enumerate(self.fields):
-            lines.append(self._line(at, each, cells))
-            if each.name == "when":
-                lines += self._meaning(each, cells)
+        """Return the fields, what the expression means, its next runs, findings and the change, in
+        as many lines as there are; what helps in a field stands in the last ones.
+        """
+        rows = self._rows()
+        foot = [((part, "bad"),) for part in prose(self.problem, cells)] if self.problem else []
+        foot = foot or [((part, "dim"),) for part in self._hint(cells, rows >= TALL)]
+        body = self._tall(cells) if rows >= TALL else self._low(cells, rows - len(foot))
+        while len(body) + len(foot) > rows and () in body:
+            body.remove(())
+        body = body[: rows - len(foot)]
+        return [*body, *([()] * (rows - len(body) - len(foot))), *foot]
+
+    def _tall(self, cells: int) -> list[Line]:
+        """Return everything, with titles and room between the parts."""
+        lines: list[Line] = [(), *self._when(cells), *self._legend(), (),
+                             *self._meaning(cells), ()]  # fmt: skip
+        lines += [self._packed(cells, 30, "zone", tail="  type to search")]
+        lines += [self._packed(cells, 0, "task", "queue")]
+        lines += [self._packed(cells, 30, "args", tail="  Ctrl+O edit")]
+        lines += [self._chosen(cells, False, "misfire"), self._chosen(cells, False, "overlap"), ()]
         shown = self.preview
-        if shown is not None and shown.ok:
-            lines.append(((f"   NEXT RUNS in {cut(shown.zone, 32)} and here", "title"),))
-            lines += run_lines(shown, self._now(), self._here(), 8 if self._tall() else 5)
-            lines += self._findings(shown.lint, cells)
-        lines += self._change(cells)
-        if self.problem:
-            lines += [((part, "bad"),) for part in prose(self.problem, cells)]
+        if shown is None or not shown.ok:
+            return lines
+        place = cut(shown.zone, 30)
+        number = min(8, len(shown.runs))
+        lines.append(_heading(f"NEXT {number} RUNS in {place} and here", cells))
+        runs = [*run_lines(shown, self._now(), self._here(), 8), *moved_line(shown, self._here())]
+        lines += [((" ", ""), *line) for line in runs]
+        lines.append(_heading("LINT", cells))
+        lines += [((" ", ""), *line) for line in lint_lines(shown.lint, cells - 1)]
+        change = change_lines(self.was, shown, cells - 1)
+        if change:
+            lines += [_heading("CHANGE", cells), *(((" ", ""), *line) for line in change)]
+        return lines
+
+    def _low(self, cells: int, rows: int) -> list[Line]:
+        """Return the fields, the next 5 runs, and of the rest what there is room for."""
+        lines = [*self._when(cells), *self._meaning(cells)]
+        if cells >= WIDE:
+            lines.append(self._packed(cells, 0, "zone", "task", "queue"))
         else:
-            lines.append(((cut(self._hint(), cells), "dim"),))
-        return lines
-
-    def _line(self, at: int, each: Text | Choice, cells: int) -> Line:
-        here = at == self._at
-        head = ((">" if here else " ", "bold"), (f" {each.label:<6}", "bold" if here else ""))
-        if isinstance(each, Choice):
-            spans: list[tuple[str, str]] = []
-            for place, (_, label) in enumerate(each.options):
-                sign = "(o)" if place == each.at else "( )"
-                spans.append((f"{sign} {label}  ", "bold" if place == each.at else "dim"))
-            return (*head, *spans)
-        was = self.was.expression if self.was is not None and each.name == "when" else ""
-        room = max(8, min(34, cells - 12 - len(was)) if was else cells - 12)
-        tail = (("]", "dim"), (f"  was: {was}" if was else "", "dim"))
-        return (*head, ("[", "dim"), *each.field.spans(room, here), *tail)
-
-    def _meaning(self, each: Text | Choice, cells: int) -> list[Line]:
-        """Return what the expression means, or what is wrong with it."""
+            lines += [self._packed(cells, 0, "zone"), self._packed(cells, 0, "task", "queue")]
+        lines.append(self._packed(cells, 0, "args", tail="  Ctrl+O $EDITOR"))
+        if cells >= HALF:
+            lines.append(self._chosen(cells, True, "misfire", "overlap"))
+        else:
+            lines += [self._chosen(cells, True, "misfire"), self._chosen(cells, True, "overlap")]
         shown = self.preview
-        if shown is None:
-            return [(("         …", "dim"),)]
-        if not shown.ok:
-            parts = prose(shown.error, cells - 9)
-            return [((f"   {'no' if not at else '':<6}{part}", "bad"),)
-                    for at, part in enumerate(parts[:3])]  # fmt: skip
-        lines: list[Line] = []
-        if self._tall() and isinstance(each, Text):
-            lines += [((f"         {part}", "dim"),)
-                      for part in legend(each.field.text, shown.fields)]  # fmt: skip
-        plain = f"   ({shown.expression})" if shown.expression != each.value else ""
-        lines.append((("   ok    ", "good"), (cut(shown.words + plain, cells - 9), "")))
-        return lines
+        if shown is None or not shown.ok:
+            return lines
+        left = rows - len(lines)
+        lint = lint_lines(shown.lint, cells - 8)
+        runs = run_lines(shown, self._now(), self._here(), max(1, min(5, left - bool(lint))))
+        lines += _labelled("next", runs)
+        lines += _labelled("lint", lint[: max(0, left - len(runs))])
+        change = change_lines(self.was, shown, cells - 8)
+        return lines + _labelled("new", change) if len(lines) + len(change) <= rows else lines
 
-    def _findings(self, found: tuple[Lint, ...], cells: int) -> list[Line]:
-        """Return the findings, warnings first, as many as there is room for."""
-        order = sorted(found, key=lambda each: ("warn", "ok", "info").index(each.level))
-        room = len(order) if self._tall() else 2 if self.was is None else 3
-        lines: list[Line] = []
-        for each in order[:room]:
-            sign, style = LEVELS[each.level]
-            lines.append((("   ", ""), (sign, style), (cut(each.text, cells - 8), style)))
-        return lines
+    def _find(self, name: str) -> tuple[Text | Choice, bool]:
+        """Return a field, and whether it has the focus."""
+        at = next(at for at, each in enumerate(self.fields) if each.name == name)
+        return self.fields[at], at == self._at
 
-    def _change(self, cells: int) -> list[Line]:
-        """Return the old and the new time, where they differ."""
-        was, shown = self.was, self.preview
-        if was is None or shown is None or not shown.ok:
+    def _when(self, cells: int) -> list[Line]:
+        """Return the expression and what it was, below the name of what is new."""
+        was = self.was
+        if was is None:
+            return [self._packed(cells, LONGEST, each) for each in ("name", "when")]
+        zone, _ = self._find("zone")
+        old = cut(was.expression, 24) + (f" {cut(was.zone, 20)}" if was.zone != zone.value else "")
+        return [self._packed(cells, LONGEST, "when", tail=f"  was: {old}")]
+
+    def _packed(self, cells: int, most: int, *names: str, tail: str = "") -> Line:
+        """Return fields of text on one line, each of `most` cells at the most unless that is 0."""
+        found = [self._find(name) for name in names]
+        heads = [f"{each.label:<6}" if at == 0 else f"{each.label} "
+                 for at, (each, _) in enumerate(found)]  # fmt: skip
+        room = cells - width(tail) - sum(len(head) + 4 for head in heads)
+        weights = [2 if len(names) > 1 and name == "queue" else 3 for name in names]
+        spans: list[Span] = []
+        for (each, here), head, weight in zip(found, heads, weights, strict=True):
+            size = max(6, room * weight // sum(weights))
+            size = min(size, most) if most else size
+            spans += [(">" if here else " ", "bold"), (f" {head}", "bold" if here else "")]
+            spans += [("[", "dim"), *_boxed(each, size, here), ("]", "dim")]
+        return (*spans, (tail, "dim"))
+
+    def _chosen(self, cells: int, brief: bool, *names: str) -> Line:
+        """Return choices on one line, each with all that it can be."""
+        spans: list[Span] = []
+        for name in names:
+            each, here = self._find(name)
+            spans += [(">" if here else " ", "bold"), (f" {each.label:<6}", "bold" if here else "")]
+            for place, (word, label) in enumerate(each.options if isinstance(each, Choice) else ()):
+                chosen = place == each.at if isinstance(each, Choice) else False
+                text = f"{'(o)' if chosen else '( )'} {BRIEF[word] if brief else label}  "
+                spans.append((text, "bold" if chosen else "dim"))
+        return tuple(spans)
+
+    def _legend(self) -> list[Line]:
+        """Return a line for each field of the expression, with what it stands for."""
+        shown, (each, _) = self.preview, self._find("when")
+        if shown is None or not shown.ok or not isinstance(each, Text):
             return []
-        if (was.expression, was.zone) == (shown.expression, shown.zone):
+        if len(each.field.text) > LONGEST - 2:
             return []
-        old, new = f"- {was.expression}   {was.zone}", f"+ {shown.expression}   {shown.zone}"
-        if len(old) + len(new) + 4 <= cells:
-            return [((old, "bad"), ("    ", ""), (new, "good"))]
-        return [((cut(old, cells), "bad"),), ((cut(new, cells), "good"),)]
+        return [((INDENT + part, "dim"),) for part in legend(each.field.text, shown.fields)]
 
-    def _hint(self) -> str:
+    def _meaning(self, cells: int) -> list[Line]:
+        """Return what the expression means, or what is wrong with it."""
+        each, _ = self._find("when")
+        lines = meaning_lines(self.preview, each.value, cells - len(INDENT))
+        return [((INDENT, ""), *line) for line in lines]
+
+    def _hint(self, cells: int, tall: bool) -> list[str]:
         """Return what helps in the field that has the focus."""
         here = self.fields[self._at]
         if here.name == "when":
-            return f"presets ^T: {', '.join(PRESETS)}"
+            words = "also accepts: @daily, every 15m, mon 9:00"
+            if not tall:
+                return [cut(f"presets Ctrl+T  {words}", cells)]
+            return [*prose(f"presets ^T: {', '.join(PRESETS)}", cells), cut(words, cells)]
         if here.name == "zone":
             found = _matching(here.value if self._zone_at < 0 else self._sought)
-            return f"^T takes: {', '.join(found[:5])}" if found else "no such zone"
-        return {
+            text = f"^T takes: {', '.join(found[:5])}" if found else "no such zone: type to search"
+            return [cut(text, cells)]
+        text = {
             "args": 'the arguments as JSON: {"scope": "all"}',
             "misfire": "what becomes of slots that were missed while no worker ran",
             "overlap": "what becomes of a slot while the last job is unfinished",
         }.get(here.name, "")
+        return [cut(text, cells)]
 
     def hints(self) -> tuple[tuple[str, str], ...]:
         """Return the keys for the footer."""
-        keys = [("Ctrl+X", "save"), ("Tab", "field")]
+        keys = [self.go("save"), ("Tab", "field")]
         here = self.fields[self._at].name
         keys += [("Up/Down", "step number")] if here == "when" else []
         keys += [("Ctrl+T", "presets")] if here in ("when", "zone") else []
@@ -248,27 +319,16 @@ def _matching(text: str) -> list[str]:
     return sorted(found, key=lambda n: (not n.rpartition("/")[2].lower().startswith(wanted), n))
 
 
-def run_lines(shown: Preview, now: datetime, here: tzinfo, number: int) -> list[Line]:
-    """Return the next runs in the zone of the schedule and in the operator's."""
-    runs = shown.runs[:number]
-    place = _place(shown.zone)
-    close = any(later - sooner < timedelta(minutes=1) for sooner, later in pairwise(runs))
-    clock = "%H:%M:%S" if close or any(run.second for run in runs) else "%H:%M"
-    lines: list[Line] = []
-    for at, run in enumerate(runs):
-        there, mine = run.astimezone(place), run.astimezone(here)
-        day = "" if mine.date() == there.date() else mine.strftime("%a ")
-        text = f"   {there:%a %d %b {clock} %Z}".ljust(28)
-        text += f"{day}{mine:{clock} %Z}".ljust(20)
-        note = f"in {age((run - now).total_seconds())}" if at == 0 else ""
-        if there.utcoffset() != runs[0].astimezone(place).utcoffset():
-            note = "(clock moved)"
-        lines.append(((text, ""), (note, "dim")))
-    return lines
+def _boxed(each: Text | Choice, cells: int, here: bool) -> list[Span]:
+    """Return a text with the line that is left of its box."""
+    line = clip(each.field.spans(cells, here) if isinstance(each, Text) else (), cells)
+    return [*line, ("_" * (cells - line_width(line)), "dim")]
 
 
-def _place(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return UTC
+def _labelled(label: str, lines: Sequence[Line]) -> list[Line]:
+    """Return lines behind a label that stands before the first of them."""
+    return [((f"  {'' if at else label:<5} ", ""), *line) for at, line in enumerate(lines)]
+
+
+def _heading(title: str, cells: int) -> Line:
+    return (("── ", "rule"), (title, "title"), (" " + "─" * max(0, cells - len(title) - 4), "rule"))

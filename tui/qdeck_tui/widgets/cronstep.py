@@ -13,6 +13,9 @@ PRESETS = ("every 15m", "hourly", "daily 03:00", "weekdays 09:00", "1st of month
 _BOUNDS = ((0, 6), (1, 12), (1, 31), (0, 23), (0, 59), (0, 59))
 _NUMBER = re.compile(r"\d+")
 
+#: Fields that are called otherwise than in an expression.
+NAMES = {"weekday": "day of week"}
+
 
 def step_number(text: str, at: int, by: int) -> tuple[str, int]:
     """Return the text with the number at or before the cursor changed by a step, and the cursor.
@@ -61,5 +64,5 @@ def legend(text: str, fields: tuple[tuple[str, str], ...]) -> list[str]:
         for start in starts[:place]:
             bars[start] = "|"
         dashes = "-" * (starts[-1] - starts[place] + 2)
-        lines.append(f"{''.join(bars)}+{dashes} {name:<8} {meaning}")
+        lines.append(f"{''.join(bars)}+{dashes} {NAMES.get(name, name):<12} {meaning}")
     return lines
