@@ -31,7 +31,8 @@ def load_app(spec: str) -> Deck:
     module = _import_file(place, spec) if _is_file(place) else _import_module(place, spec)
     deck = _pick(module, name, spec)
     if deck.app is None:
-        deck.app = spec
+        # Children start in the folder of that moment, which a handler may have changed.
+        deck.app = spec.replace(place, str(_whole(place)), 1) if _is_file(place) else spec
     return deck
 
 
@@ -49,6 +50,11 @@ def _split(spec: str) -> tuple[str, str]:
 
 def _is_file(place: str) -> bool:
     return place.endswith(".py") or "/" in place
+
+
+def _whole(place: str) -> Path:
+    """Return the whole path of a file."""
+    return Path(place).expanduser().resolve()
 
 
 def _import_module(place: str, spec: str) -> ModuleType:
@@ -75,7 +81,7 @@ def _import_module(place: str, spec: str) -> ModuleType:
 
 def _import_file(place: str, spec: str) -> ModuleType:
     """Import a file as a top-level module named like it."""
-    path = Path(place).expanduser().resolve()
+    path = _whole(place)
     if not path.is_file():
         raise SettingsError(f"app {spec!r}: there is no file {place}")
     name = path.stem

@@ -154,3 +154,15 @@ def test_two_apps_are_served_by_one_worker_if_they_share_a_place(qdeck: Program)
     assert qdeck.json("job", squared)["result"] == 49
     line = qdeck.fails("worker", "app.py", "second.py", APP_URL="redis://127.0.0.1:1/0")
     assert "different places" in line
+
+
+def test_process_tasks_find_their_app_after_a_handler_left_the_folder(qdeck: Program) -> None:
+    (qdeck.folder / "moving.py").write_text(
+        "import os\n\nfrom qdeck import Deck\n\ndeck = Deck()\n\n\n"
+        "@deck.task(priority='high')\ndef leave() -> None:\n    os.chdir('/')\n\n\n"
+        "@deck.task(run='process', max_retries=0)\ndef square(n: int) -> int:\n    return n * n\n"
+    )
+    left, squared = qdeck.enqueue("leave"), qdeck.enqueue("square", "n=7")
+    qdeck.run("worker", "moving.py", "--burst", "-c", "1")
+    assert qdeck.json("job", left)["state"] == "completed"
+    assert qdeck.json("job", squared)["result"] == 49
