@@ -131,17 +131,23 @@ async def undo(reader: Reader, operation_id: str, actor: str, of: str = "") -> U
     )
 
 
-async def forget(reader: Reader, draft_id: str) -> None:
-    """Forget a draft; what was started stays."""
+async def forget(reader: Reader, draft_id: str, dry_run: bool = False) -> int | None:
+    """Forget a draft and return how many jobs it held; None where there is none, since what was
+    started stays.
+    """
     operation, queues = split(draft_id)
     found = await _read(reader, operation, queues)
     commands: list[Sequence[Any]] = []
+    total: int | None = None
     for queue, fields in found.items():
         if fields["state"] == b"draft":
+            total = (total or 0) + int(text(fields["total"]) or 0)
             keys = _keys(reader, queue)
             commands.append(("UNLINK", keys.operation(operation), keys.operation_ids(operation)))
             commands.append(("ZREM", keys.ops, operation))
-    reader.refuse(await reader.read(commands))
+    if not dry_run:
+        reader.refuse(await reader.read(commands))
+    return total
 
 
 async def list_operations(reader: Reader, queues: Sequence[str]) -> tuple[Operation, ...]:

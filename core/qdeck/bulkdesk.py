@@ -218,12 +218,14 @@ class BulkDesk(Desk):
         pace = Pace(rate, stop_after, canary, keep_copy, resume, anyway)
         return await bulk.start(self.reader, draft, self._actor, pace, dry_run)
 
-    async def advance(self, operation_id: str, queue: str) -> Operation:
+    async def advance(self, operation_id: str, queue: str, *, dry_run: bool = False) -> Operation:
         """Do one bounded step of a started operation and return how far it is.
 
         The id names its queues; `queue` is only for show.
         """
         self._write("advance")
+        if dry_run:
+            return await self.operation(operation_id)
         return await bulk.advance(self.reader, operation_id)
 
     async def abort(self, operation_id: str, *, dry_run: bool = False) -> Outcome:
@@ -260,10 +262,14 @@ class BulkDesk(Desk):
         left = f", {undone.left:,} left alone: something touched them since" if undone.left else ""
         return Outcome(f"took back {what}: {_jobs(undone.undone)}{left}", undone.undone)
 
-    async def forget(self, draft: Draft) -> None:
-        """Forget a draft that nothing has started."""
+    async def forget(self, draft: Draft, *, dry_run: bool = False) -> Outcome:
+        """Forget a draft that nothing has started; its jobs stay as they are."""
         self._write("forget")
-        await bulk.forget(self.reader, draft.id)
+        total = await bulk.forget(self.reader, draft.id, dry_run)
+        if total is None:
+            return Outcome("there is no such draft any more")
+        word = "would forget" if dry_run else "forgot"
+        return Outcome(f"{word} the draft of {draft.verb} over {_jobs(total)}", total)
 
     async def _move(self, verb: Action, refs: Sequence[JobRef], dry_run: bool) -> Outcome:
         self._write(verb.replace("_", " "))

@@ -210,13 +210,13 @@ class TwinBulk:
         )
         return self.started[draft.id]
 
-    async def advance(self, operation_id: str, queue: str) -> Operation:
+    async def advance(self, operation_id: str, queue: str, *, dry_run: bool = False) -> Operation:
         """Handle up to 500 ids."""
         await self._write("advance")
         operation = self.started.get(operation_id)
         if operation is None:
             raise Denied(f"there is no operation {operation_id} here")
-        if operation.state != "running":
+        if dry_run or operation.state != "running":
             return operation
         _, ids = self.drafts[operation_id]
         ok = skipped = 0
@@ -256,10 +256,15 @@ class TwinBulk:
         """Refuse."""
         raise Denied("no copies are kept here; nothing can be undone")
 
-    async def forget(self, draft: Draft) -> None:
+    async def forget(self, draft: Draft, *, dry_run: bool = False) -> Outcome:
         """Forget a draft."""
         await self._write("forget")
-        self.drafts.pop(draft.id, None)
+        known = draft.id in self.drafts and draft.id not in self.started
+        if known and not dry_run:
+            del self.drafts[draft.id]
+        return Outcome(
+            "forgot the draft" if known else "nothing to forget", draft.total if known else 0
+        )
 
 
 def patched(args: str, changes: Sequence[Change]) -> str:

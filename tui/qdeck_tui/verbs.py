@@ -165,7 +165,7 @@ class Verbs:
 
     def _ask(self, row: Row, subject: Subject, verb: Action, permission: Permission) -> None:
         go: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        undo: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        undo: list[Callable[[], Coroutine[Any, Any, Any]]] = []
 
         def answer(yes: bool) -> None:
             self._app.close_sheet()

@@ -228,8 +228,10 @@ class BulkDoor(Protocol):
         """
         ...
 
-    async def advance(self, operation_id: str, queue: str) -> Operation:
-        """Do one bounded step of a started operation and return how far it is."""
+    async def advance(self, operation_id: str, queue: str, *, dry_run: bool = False) -> Operation:
+        """Do one bounded step of a started operation and return how far it is; with `dry_run` only
+        the latter.
+        """
         ...
 
     async def abort(self, operation_id: str, *, dry_run: bool = False) -> Outcome:
@@ -240,6 +242,6 @@ class BulkDoor(Protocol):
         """Take back what an operation did to jobs that nothing has touched since."""
         ...
 
-    async def forget(self, draft: Draft) -> None:
-        """Forget a draft that nothing has started."""
+    async def forget(self, draft: Draft, *, dry_run: bool = False) -> Outcome:
+        """Forget a draft that nothing has started; the count is that of its jobs, which stay."""
         ...
