@@ -34,6 +34,16 @@ __all__ = ["RecordDesk"]
 _RECENT: Final = 1000
 #: Writes that are tried for whether they can still be taken back.
 _TRIED: Final = 20
+#: Why verbs have no way back at all.
+_ONE_WAY: Final = {
+    "recover": "the jobs may have been started again by another worker; cancel those that wait",
+    "stop": "a worker that is told to stop exits; start another one",
+    "stack": "it asked a question and changed nothing",
+    "undo": "what was taken back is done again by the verb itself",
+    "enqueue": "it made several jobs at once; cancel or delete them",
+    "restore": "which jobs came back was not kept, since they were too many or the memory full; "
+    "clear the queue again",
+}
 _SINCE: Final = "something changed it since; nothing was changed"
 
 
@@ -88,7 +98,7 @@ class RecordDesk(Desk):
             raise Denied(f"{what} is the act of somebody else; say so to take it back all the same")
         way = getattr(self, f"_undo_{found.undo.get('do')}", None)
         if way is None or found.until is None:
-            raise Denied(f"{what} cannot be taken back")
+            raise Denied(f"{what} cannot be taken back: {_no_way(row)}")
         if row.undo_until is None:
             raise Denied(f"the time to take {what} back is over; nothing was changed")
         outcome: Outcome = await way(row, found, dry_run)
@@ -263,6 +273,15 @@ class RecordDesk(Desk):
 
     async def _memory_full(self) -> bool:
         return any(map(memory_full, await self.reader.everywhere(("INFO", "memory"))))
+
+
+def _no_way(row: AuditRow) -> str:
+    """Return why an act has no way back."""
+    if row.outcome == "started":
+        return "it only began; abort it, or take back the act of its end"
+    if not row.count and row.verb not in _ONE_WAY:
+        return "it changed nothing"
+    return _ONE_WAY.get(row.verb, "no copy of what it changed was kept")
 
 
 def _jobs(number: int, state: str) -> str:

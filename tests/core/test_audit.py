@@ -287,3 +287,29 @@ async def test_a_read_only_door_reads_the_record_and_writes_nothing(
             with pytest.raises(Denied, match="read-only"):
                 await write
         await door.close()
+
+
+async def test_what_has_no_way_back_says_why(valkey: Server, prefix: str) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        door, keys = desk.operator, desk.deck.keys("q")
+        await desk.put(2)
+        draft = await door.delete(Selection("pending"))
+        await desk.finish(await door.start(draft, keep_copy=False))
+        deleted, begun, *_ = await door.audit()
+        for row, why in (
+            (begun, "it only began; abort it, or take back the act of its end"),
+            (deleted, "no copy of what it changed was kept"),
+        ):
+            with pytest.raises(Denied, match=f"cannot be taken back: {why}"):
+                await door.undo(row.id)
+        for verb, why in (
+            ("recover", "may have been started again by another worker"),
+            ("stop", "start another one"),
+            ("trigger schedule", "it changed nothing"),
+            ("restore", "clear the queue again"),
+        ):
+            words = ("actor", "ana@here", "verb", verb, "target", "job x", "outcome", "done")
+            entry = (await desk.call("XADD", keys.audit, "*", *words, "count", "0")).decode()
+            with pytest.raises(Denied, match=why):
+                await door.undo(f"{entry}@q")
+        assert await door.last_undoable() is None
