@@ -265,6 +265,42 @@ async def test_a_bulk_move_takes_jobs_to_another_queue_and_back(deck_url: str, p
         assert [job.id for job in await desk.claim(100)] == ids[2:]
 
 
+async def test_jobs_that_an_undo_fetches_back_take_their_old_places(
+    deck_url: str, prefix: str
+) -> None:
+    async with Desk(deck_url, prefix) as desk:
+        door = desk.operator
+        ids = await desk.put(4)
+        urgent = await desk.put(2, priority="high")
+        places = await desk.call("ZRANGE", desk.deck.keys("q").ready, 0, -1, "WITHSCORES")
+        await run(desk, await door.move_queue(Selection("pending", "q"), "other"))
+        ids += await desk.put(2)
+        undoable = await door.last_undoable()
+        assert undoable is not None
+        assert undoable.verb == "move_queue"
+        assert (await door.undo()).changed == 6
+        now = await desk.call("ZRANGE", desk.deck.keys("q").ready, 0, 5, "WITHSCORES")
+        assert now == places
+        # One that is named, and comes back to where its task is held by now.
+        await door.move_queue([JobRef(ids[0], "q")], "other")
+        await door.pause("q", "job")
+        await desk.tend()
+        assert await desk.claim(1) == []
+        moved = next(row for row in await door.audit() if row.verb == "move" and row.undoable)
+        await door.undo(moved.id)
+        await door.resume("q", "job")
+        await desk.tend()
+        assert [job.id for job in await desk.claim(9)] == [*urgent, *ids]
+        # Another priority since has no place of old.
+        await door.move_queue([JobRef(each, "q") for each in await desk.put(1)], "other")
+        (ref,) = [row.ref for row in (await door.jobs("other", "pending", Window())).rows]
+        await desk.put(1)
+        await run(desk, await door.priority([ref], "low"))
+        moved = next(row for row in await door.audit() if row.verb == "move" and row.undoable)
+        await door.undo(moved.id)
+        assert [job.id for job in await desk.claim(9)][-1] == ref.id
+
+
 async def test_a_job_may_go_to_and_fro_as_often_as_it_takes(valkey: Server, prefix: str) -> None:
     async with Desk(valkey.url, prefix) as desk:
         (job_id,) = await desk.put(1)

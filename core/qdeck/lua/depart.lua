@@ -90,7 +90,9 @@ for _, id in ipairs(ids) do
       local field = state .. ':' .. body[1]
       moves[field] = (moves[field] or 0) - 1
       if state == 'pending' and from ~= KEYS[1] then held = held - 1 end
-      if op.keep or operation ~= '' and not stepping then call('HSET', copy, id, state) end
+      if op.keep or operation ~= '' and not stepping then
+        call('HSET', copy, id, state .. ' ' .. score)
+      end
       call('HSET', KEYS[7], id, queue .. ' ' .. (state == 'pending' and 0 or score))
       leaving[from] = leaving[from] or {}
       leaving[from][#leaving[from] + 1] = id

@@ -171,11 +171,25 @@ local function bring_back(id, parts)
   entering[#entering + 1] = { to, parts[2], id }
   return true
 end
+-- A job that came back from another queue takes the place that it had among those of its priority.
+local function take_place(id, kept)
+  local place = tonumber(string.match(kept, '^pending (%d+)$'))
+  local set, score = ready, place and call('ZSCORE', ready, id)
+  if place and not score then
+    local body = decode(call('MGET', tag .. 'j:' .. id)[1])
+    local fine, found = pcall(call, 'ZSCORE', tag .. 'held:' .. (body and body[1] or ''), id)
+    if fine and found then set, score = tag .. 'held:' .. body[1], found end
+  end
+  if score and math.floor(score / 4398046511104) == math.floor(place / 4398046511104) then
+    entering[#entering + 1] = { set, place, id }
+  end
+end
 local back, taken, skipped = verb == 'delete' and bring_back or take_back, 0, 0
 for i = 1, #entries, 2 do
   local fine, parts = pcall(cmsgpack.unpack, entries[i + 1])
   if fetched and call('EXISTS', tag .. 'j:' .. entries[i]) == 1
     or not fetched and fine and type(parts) == 'table' and back(entries[i], parts) then
+    if fetched then take_place(entries[i], entries[i + 1]) end
     taken = taken + 1
   else
     skipped = skipped + 1
