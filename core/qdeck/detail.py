@@ -109,6 +109,7 @@ async def _read(reader: Reader, ref: JobRef) -> tuple[JobDetail, bool] | None:
         was=text(more["was"]) if more.get("was") is not None else None,
         edited_by=text(more.get("edited")).partition(" ")[2],
         edited_at=at_ms(text(more.get("edited")).partition(" ")[0]),
+        lease_ends_at=at_ms(score) if state == "running" else None,
     )
     return detail, settled
 

@@ -160,6 +160,10 @@ async def test_the_jobs_of_a_lost_worker_come_back_once(valkey: Server, prefix: 
         ids = await desk.put(3)
         await desk.claim(3, worker="gone")
         await lose(desk, "gone", ids)
+        held = await desk.operator.job(JobRef(ids[0], "q"))
+        assert held is not None
+        assert held.lease_ends_at is not None
+        assert held.lease_ends_at.timestamp() == 5
         dry = await desk.operator.recover("gone", dry_run=True)
         assert dry.changed == 3
         assert await desk.call("ZCARD", desk.deck.keys("q").lease) == 3
@@ -168,6 +172,10 @@ async def test_the_jobs_of_a_lost_worker_come_back_once(valkey: Server, prefix: 
         again = await desk.operator.recover("gone")
         assert again.changed == 0
         assert {each.reason for each in again.skipped} == {"it does not run any more"}
+        back = await desk.operator.job(JobRef(ids[0], "q"))
+        assert back is not None
+        assert (back.lease_ends_at, back.attempts[-1].outcome) == (None, "lost")
+        assert (back.attempts[-1].worker, back.attempts[-1].ended_at is None) == ("gone", False)
         claimed = await desk.claim(9)
         assert [job.id for job in claimed] == ids
         assert {job.attempt for job in claimed} == {2}

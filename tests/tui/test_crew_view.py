@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.tui.stage import running
 from tests.tui.stock import filled
 from tests.tui.twin import START
 
-from qdeck.admin import WorkerRow
+from qdeck.admin import Attempt, JobDetail, JobRef, WorkerRow
 
 ALL = ("NAME", "STATE", "BUSY", "QUEUES", "UP", "CPU", "RSS", "BEAT", "/MIN", "DONE", "SINCE")
 #: The width from which a column is shown.
@@ -57,3 +58,42 @@ async def test_columns_leave_a_narrow_screen_in_a_fixed_order() -> None:
             await desk.pilot.resize_terminal(width, 24)
             head = [name for name in ALL if width >= FROM[name]]
             await desk.until(shown(head))
+
+
+async def test_the_jobs_of_a_lost_worker_say_how_far_they_were_and_what_became_of_each() -> None:
+    twin = filled()
+    (run, *_), (back, new, *_) = twin.of("running"), twin.of("pending")
+    done, dead = twin.of("completed")[0], twin.of("dead")[0]
+    old = START - timedelta(minutes=41)
+    lost = Attempt(1, old, START - timedelta(minutes=5), "w9", "lost", "worker w9 vanished")
+    other = replace(run, ref=JobRef("01other0", "emails"), worker="host-a:11", started_at=old)
+    twin.add(replace(run, worker="w9", created_at=old, progress=62.0))
+    twin.add(replace(back, created_at=old, progress=30.0))
+    twin.add(other)
+    expired = START - timedelta(minutes=5)
+    twin.details = {
+        run.ref.id: JobDetail(run, lease_ends_at=expired),
+        back.ref.id: JobDetail(back, attempts=(lost,)),
+    }
+    jobs = (run, back, new, done, other)
+    refs = (*(job.ref for job in jobs), JobRef("01gone00", "emails"), dead.ref)
+    twin.crew = {"w9": WorkerRow("w9", "host-c", 4411, "lost", ("emails",), 5, 7, holds=refs)}
+    async with running(twin, size=(120, 40)) as desk:
+        await desk.press("7")
+        text = await desk.until("host-c:4411 held 7 jobs when it was lost")
+        text = await desk.until("lease expired 5m ago")
+        assert "WORKERS 1 (1 lost)" in text
+        assert "r gives back 1 job " in text
+        rows = {line.split()[0]: " ".join(line.split()[2:]) for line in text.splitlines()
+                if len(line.split()) > 3}  # fmt: skip
+        assert rows[run.ref.id[-8:]] == "41m 62% ██████▒▒▒▒ lease expired 5m ago"
+        assert rows[back.ref.id[-8:]] == "41m - returned to queue 5m ago"
+        assert rows[new.ref.id[-8:]].endswith(" - returned to queue")
+        assert rows[done.ref.id[-8:]].endswith(" - completed 3m ago")
+        assert rows["01other0"].endswith("runs again for 41m at host-a:11")
+        await desk.press("enter")
+        text = await desk.until("its record is gone")
+        assert " ago: " in next(line for line in text.splitlines() if " dead " in line)
+        # It says how a lease stands that is not over yet.
+        twin.details[run.ref.id] = JobDetail(run, lease_ends_at=START + timedelta(seconds=30))
+        await desk.until("lease lives for ")

@@ -19,7 +19,6 @@ from qdeck.admin import (
     ErrorGroup,
     Event,
     Fact,
-    JobRef,
     ServerInfo,
     Shared,
     Snapshot,
@@ -147,24 +146,6 @@ async def test_events_and_acts_say_when_they_were() -> None:
         assert "2h ago 01:12" in text
         assert "41m ago 02:31" in text
         assert "18 Nov 03:12" in text
-
-
-async def test_the_jobs_of_a_lost_worker_say_what_became_of_them() -> None:
-    twin = filled()
-    jobs = [twin.of(state)[0] for state in ("running", "pending", "completed", "dead")]
-    twin.add(replace(jobs[0], worker="w9"))
-    refs = (*(job.ref for job in jobs), JobRef("01gone00", "emails"))
-    twin.crew["w9"] = WorkerRow("w9", "host-c", 4411, "lost", ("emails",), 5, 5, holds=refs)
-    twin.crew = {name: row for name, row in twin.crew.items() if name == "w9"}
-    async with running(twin) as desk:
-        await desk.press("7")
-        text = await desk.until("host-c:4411 held 5 jobs when it was lost")
-        text = await desk.until("its record is gone")
-        assert "WORKERS 1 (1 lost)" in text
-        for word in ("r gives it back", "given back: pending in", "completed", "dead: "):
-            assert word in text
-        await desk.press("enter")
-        await desk.until("its record is gone")
 
 
 def test_a_workers_pace_is_told_from_what_it_did_within_a_minute() -> None:

@@ -128,7 +128,8 @@ class Attempt:
 @dataclass(frozen=True, slots=True)
 class JobDetail:
     """Everything about one job. `payload`, `metadata` and `result` are JSON text, byte-exact as
-    stored; `was` is the payload before its last edit, None where nobody edited it.
+    stored; `was` is the payload before its last edit, None where nobody edited it;
+    `lease_ends_at` is for a running job.
     """
 
     row: JobRow
@@ -143,6 +144,7 @@ class JobDetail:
     was: str | None = None
     edited_by: str = ""
     edited_at: datetime | None = None
+    lease_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ __all__ = [
     "job_columns",
     "job_match",
     "overdue",
+    "progress_bar",
     "queue_columns",
     "queue_match",
     "queue_worst",
@@ -199,12 +200,17 @@ def _when(job: JobRow) -> datetime | None:
     return job.created_at if job.state == "pending" else job.finished_at
 
 
+def progress_bar(progress: float) -> str:
+    """Return 0 to 100 in 15 cells: ` 62% ██████▒▒▒▒`."""
+    done = max(0.0, min(100.0, progress))
+    full = round(done / 10)
+    return f"{done:3.0f}% {'█' * full}{'▒' * (10 - full)}"
+
+
 def _progress(job: JobRow) -> Cell:
     if job.progress is None:
         return job.message
-    done = max(0.0, min(100.0, job.progress))
-    full = round(done / 10)
-    return f"{done:3.0f}% {'█' * full}{'▒' * (10 - full)} {job.message}"
+    return f"{progress_bar(job.progress)} {job.message}"
 
 
 def job_columns(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from qdeck.admin import Admin, Failure, JobDetail, JobRef, JobRow, WorkerRow
+from qdeck.admin import Admin, Failure, JobDetail, JobRef, WorkerRow
 from qdeck_tui.desk import Console
-from qdeck_tui.format import age, cut, plural, safe, short_id
+from qdeck_tui.format import age, cut, fit, moment, plural, safe, short_id
 from qdeck_tui.poller import Read
+from qdeck_tui.screens.columns import progress_bar, seconds_since
 from qdeck_tui.widgets.canvas import Line
 from qdeck_tui.widgets.pane import TextPane
 
@@ -56,8 +58,13 @@ class HeldPane(TextPane):
 
     def take(self, parts: Mapping[str, object], desk: Console) -> None:
         """Take what was read of the selected worker's jobs."""
-        if self.worker is not None and f"held {self.worker.id}" in parts:
-            self.show(held_lines(self.worker, parts[f"held {self.worker.id}"], desk))
+        worker = self.worker
+        if worker is None or f"held {worker.id}" not in parts:
+            return
+        found = parts[f"held {worker.id}"]
+        kept = [each for each in found if _keeps(worker, each)] if isinstance(found, tuple) else []
+        self.note = f"r gives back {plural(len(kept), 'job')}" if kept else ""
+        self.show(held_lines(worker, found, desk))
 
 
 def held_parts(worker: WorkerRow) -> Mapping[str, Read]:
@@ -86,26 +93,56 @@ def held_lines(worker: WorkerRow, found: object, desk: Console) -> list[Line]:
             lines.append(((head, ""), ("its record is gone", "dim")))
             continue
         row = detail.row
-        text, style = _became(worker, row, desk)
-        lines.append(((f"{head}{cut(row.task, 20):<20}  ", ""), (cut(text, 60), style)))
+        old = age(seconds_since(row.created_at, desk.now))
+        # What it had done says nothing of a job that is to run again.
+        done = row.progress if row.state == "running" else None
+        bar = "-" if done is None else progress_bar(done)
+        text, style = _became(worker, detail, desk)
+        lines.append(((f"{head}{fit(row.task, 16)}  {old:>4}  ", ""), (fit(bar, 15), ""),
+                      ("  ", ""), (cut(text, 80), style)))  # fmt: skip
     if len(worker.holds) > SHOWN:
         lines.append(((f"  and {len(worker.holds) - SHOWN:,} more", "dim"),))
     return lines
 
 
-def _became(worker: WorkerRow, row: JobRow, desk: Console) -> tuple[str, str]:
+def _keeps(worker: WorkerRow, detail: JobDetail | None) -> bool:
+    """Return whether a job still counts as run by a worker."""
+    return (
+        detail is not None
+        and detail.row.state == "running"
+        and detail.row.worker in ("", worker.id)
+    )
+
+
+def _became(worker: WorkerRow, detail: JobDetail, desk: Console) -> tuple[str, str]:
     """Return what became of a job that a worker held, in words."""
-    at = row.started_at or row.finished_at
-    since = age((desk.now - at).total_seconds()) if at is not None else "?"
-    done = f"{row.progress:.0f}%  " if row.progress is not None else ""
+    row = detail.row
+
+    def ago(at: datetime | None) -> str:
+        return f"{age(seconds_since(at, desk.now))} ago" if at is not None else "at some time"
+
     if row.state == "running":
-        if row.worker not in ("", worker.id):
-            return f"runs again on {row.worker} for {since}", "good"
-        if worker.state == "lost":
-            return f"{done}held for {since}; r gives it back", "warn"
-        return f"{done}runs for {since}", ""
-    if row.state in ("pending", "scheduled", "retrying"):
-        return f"given back: {row.state} in {row.ref.queue}", "good"
+        since = age(seconds_since(row.started_at, desk.now))
+        if not _keeps(worker, detail):
+            return f"runs again for {since} at {row.worker}", "good"
+        return _lease(detail.lease_ends_at, since, desk) if worker.state == "lost" else (
+            f"runs for {since}", "")  # fmt: skip
+    lost = next((each.ended_at for each in reversed(detail.attempts)
+                 if each.outcome == "lost" and each.worker == worker.id), None)  # fmt: skip
+    if row.state == "pending":
+        return ("returned to queue" if lost is None else f"returned to queue {ago(lost)}"), "good"
+    if row.state in ("scheduled", "retrying"):
+        return f"{row.state}, runs {moment(row.due_at, desk.now, desk.zone)}", "good"
     if row.state == "dead":
-        return f"dead: {row.error}", "bad"
-    return row.state, "" if row.state == "completed" else "warn"
+        return f"dead {ago(row.finished_at)}: {row.error}", "bad"
+    return f"{row.state} {ago(row.finished_at)}", "" if row.state == "completed" else "warn"
+
+
+def _lease(ends: datetime | None, since: str, desk: Console) -> tuple[str, str]:
+    """Return how the lease of a job stands that its lost worker still holds."""
+    if ends is None:
+        return f"held for {since}", "warn"
+    left = (ends - desk.now).total_seconds()
+    if left > 0:
+        return f"lease lives for {age(left)} more", "warn"
+    return f"lease expired {age(-left)} ago", "warn"
