@@ -193,7 +193,6 @@ async def test_samples_fill_the_line_of_a_patch() -> None:
         await desk.press("6")
         await desk.until("SAMPLE")
         await desk.press("e")
-        await desk.until('sample  {"invoice"')
         await desk.until("Ctrl+T samples")
         await desk.press("ctrl+t", *"EUR")
         await desk.until('[args.currency = "EUR"')
