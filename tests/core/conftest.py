@@ -4,15 +4,31 @@ the program on the same server.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.commands import APP, Program
+from tests.core.plant import Plant
 from tests.core.serving import check_sets, new_deck
 from tests.servers import Server
 
 from qdeck import Deck
+
+
+@pytest.fixture(scope="module")
+def client(unix_valkey: Server) -> Iterator[Any]:
+    """A client of a Valkey on a Unix socket, for scripts that are sent as they are."""
+    connection = unix_valkey.client()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def plant(client: Any, prefix: str) -> Plant:
+    """A fresh schedule."""
+    return Plant(client, prefix)
 
 
 @pytest.fixture

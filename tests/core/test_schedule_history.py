@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import pytest
 from tests.core.desk import Desk
 from tests.core.plant import SLOT, Plant
 from tests.servers import Server
@@ -13,20 +9,6 @@ from tests.servers import Server
 from qdeck import queue as verbs
 from qdeck.admin import ScheduleSpec, Verdict
 from qdeck.schedule import Past, Step, read_tick, store, tick
-
-
-@pytest.fixture(scope="module")
-def client(unix_valkey: Server) -> Iterator[Any]:
-    """A client of a server of this process."""
-    connection = unix_valkey.client()
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def plant(client: Any, prefix: str) -> Plant:
-    """A fresh schedule."""
-    return Plant(client, prefix)
 
 
 def test_missed_slots_are_counted_and_stand_in_the_history(plant: Plant) -> None:

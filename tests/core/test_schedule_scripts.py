@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import msgspec
 import pytest
 from redis.exceptions import ResponseError
 from tests.core.clocked import Bench
 from tests.core.plant import SLOT, Plant
 from tests.core.yard import LEASE
-from tests.servers import Server
 
 from qdeck import queue as verbs
 from qdeck.errors import QueueFull
 from qdeck.keys import queue_keys
 from qdeck.record import Record, Settle
 from qdeck.schedule import Note, Step, Ticked, store, tick
-
-
-@pytest.fixture(scope="module")
-def client(unix_valkey: Server) -> Iterator[Any]:
-    """A client of a server of this process."""
-    connection = unix_valkey.client()
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def plant(client: Any, prefix: str) -> Plant:
-    """A fresh schedule."""
-    return Plant(client, prefix)
 
 
 def test_a_due_slot_makes_its_job_and_moves_the_next_one_on(plant: Plant) -> None:

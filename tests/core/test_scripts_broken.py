@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 from tests.core.yard import FINE, LAST, LEASE, Yard, commands, dump
-from tests.servers import Server, settings_for
+from tests.servers import settings_for
 
 from qdeck import ledger, steps
 from qdeck import queue as verbs
@@ -269,14 +269,6 @@ def check(yard: Yard, target: str, broken: set[str]) -> None:
         elif target or places:
             assert len(places) == 1, f"{job_id}: {places}"
     assert set(yard.places()) == set(yard.ids)
-
-
-@pytest.fixture(scope="module")
-def client(unix_valkey: Server) -> Iterator[Any]:
-    """A client of a server of this process."""
-    connection = unix_valkey.client()
-    yield connection
-    connection.close()
 
 
 @pytest.mark.parametrize("name", ACTS)

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from tests.core.test_scripts_broken import breaks, check, put_record
 from tests.core.yard import FINE, LAST, Yard
-from tests.servers import Server
 
 from qdeck import queue as verbs
 from qdeck.links import Links
@@ -28,14 +27,6 @@ class Tied(Yard):
         body = encode_body(Body("mail", "{}", delay=delay, max_retries=1, links=self.links))
         entries: list[str | bytes] = [part for job_id in self.ids for part in (job_id, body)]
         return self.run(verbs.enqueue(self.keys, 0, entries))
-
-
-@pytest.fixture(scope="module")
-def client(unix_valkey: Server) -> Iterator[Any]:
-    """A client of a server of this process."""
-    connection = unix_valkey.client()
-    yield connection
-    connection.close()
 
 
 def odd_links() -> dict[str, bytes]:
