@@ -15,7 +15,7 @@ from qdeck_tui.desk import Console
 from qdeck_tui.format import cut, prose, safe
 from qdeck_tui.screens.question import question
 from qdeck_tui.widgets.canvas import Line
-from qdeck_tui.widgets.cronform import CronForm
+from qdeck_tui.widgets.cronform import CronForm, load_zones
 from qdeck_tui.widgets.cronmeaning import run_lines
 
 __all__ = ["Editing"]
@@ -66,6 +66,7 @@ class Editing:
         """Lay the form beside the list."""
         self._beside(True)
         self._desk.open_sheet(self.form)
+        self._desk.begin_work(asyncio.to_thread(load_zones), "the zones were not read")
         self._look()
 
     def _close(self) -> None:

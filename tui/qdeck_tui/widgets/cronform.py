@@ -21,7 +21,7 @@ from qdeck_tui.widgets.cronstep import PRESETS, legend, step_number
 from qdeck_tui.widgets.field import Field
 from qdeck_tui.widgets.form import Choice, Form, Text
 
-__all__ = ["CronForm"]
+__all__ = ["CronForm", "load_zones"]
 
 MISFIRES = (("latest", "run once when late"), ("skip", "skip"), ("all", "run all missed"))
 OVERLAPS = (("skip", "skip if still running"), ("allow", "allow"))
@@ -39,6 +39,11 @@ LONGEST = 30
 @cache
 def _zones() -> tuple[str, ...]:
     return tuple(sorted(available_timezones()))
+
+
+def load_zones() -> None:
+    """Read the names of all zones, which takes longer than a key may."""
+    _zones()
 
 
 class CronForm(Form):
@@ -109,8 +114,10 @@ class CronForm(Form):
         here = self.fields[self._at]
         before = self._asked()
         if here.name == "when" and key in ("up", "down") and isinstance(here, Text):
+            self._seen = self.pressed()
             self._step(here.field, 1 if key == "up" else -1)
         elif key == "ctrl+t" and isinstance(here, Text):
+            self._seen = self.pressed()
             self._offer(here)
         else:
             if here.name == "zone" and key not in ("tab", "shift+tab", "ctrl+x", "enter"):
