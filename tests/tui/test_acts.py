@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from tests.tui.cronstage import agreed, typed
 from tests.tui.stage import Desk, running
 from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
 from qdeck.admin import Draft, JobRef, Selection
-
-
-async def type_in(desk: Desk, text: str) -> None:
-    """Type a text key by key."""
-    names = {" ": "space", "+": "plus", "-": "minus", ":": "colon", "=": "equals_sign",
-             '"': "quotation_mark", ".": "full_stop", "{": "left_curly_bracket",
-             "}": "right_curly_bracket"}  # fmt: skip
-    await desk.press(*(names.get(letter, letter) for letter in text))
 
 
 def small() -> Twin:
@@ -31,7 +24,7 @@ async def open_queue(desk: Desk, name: str) -> None:
     await desk.press("2")
     await desk.until("QUEUES")
     await desk.press("slash")
-    await type_in(desk, name)
+    await typed(desk, name)
     await desk.press("enter")
     await desk.until(f"> {name}")
 
@@ -48,15 +41,12 @@ async def test_a_queue_is_cleared_by_its_number_and_comes_back() -> None:
         await desk.press("y", "enter")
         assert len(twin.of("pending", "emails")) == 10
         await desk.press("backspace")
-        await type_in(desk, "10")
+        await typed(desk, "10")
         await desk.press("enter")
         await desk.until("cleared 10 pending jobs of emails")
         assert twin.of("pending", "emails") == []
-        await desk.press("u")
-        text = await desk.until("Undo clear of queue emails?")
+        text = await agreed(desk, "u", "Undo clear of queue emails?", "restored 10 jobs")
         assert "by ana@here" in text
-        await desk.say_yes()
-        await desk.until("restored 10 jobs")
         assert [job.ref.id for job in twin.of("pending", "emails")] == before
 
 
@@ -80,10 +70,7 @@ async def test_what_one_key_did_to_several_is_taken_back_together() -> None:
     async with running(twin) as desk:
         for queue in ("emails", "reports", "webhooks"):
             await twin.set_limits(queue, 4, None)
-        await desk.press("u")
-        await desk.until("Undo limits of 3 targets?")
-        await desk.say_yes()
-        await desk.until("limits as before")
+        await agreed(desk, "u", "Undo limits of 3 targets?", "limits as before")
         assert set(twin.limits.values()) == {(None, None)}
 
 
@@ -93,18 +80,15 @@ async def test_limits_are_asked_for_in_a_form_and_shown_before_and_after() -> No
         await open_queue(desk, "emails")
         await desk.press("c")
         await desk.until("LIMITS OF emails")
-        await type_in(desk, "x")
+        await typed(desk, "x")
         await desk.press("ctrl+x")
         await desk.until("'x' is no whole number")
         await desk.press("ctrl+u")
-        await type_in(desk, "5")
+        await typed(desk, "5")
         await desk.press("tab")
-        await type_in(desk, "2.5")
-        await desk.press("ctrl+x")
-        text = await desk.until("Set the limits of emails?")
+        await typed(desk, "2.5")
+        text = await agreed(desk, "ctrl+x", "Set the limits of emails?", "limits of emails set")
         assert "none → 5" in text
-        await desk.say_yes()
-        await desk.until("limits of emails set")
         assert twin.limits["emails"] == (5, 2.5)
 
 
@@ -116,7 +100,7 @@ async def test_the_slots_of_a_worker_are_typed() -> None:
         await desk.press("G", "c")
         await desk.until("slots:")
         await desk.press("ctrl+u")
-        await type_in(desk, "3")
+        await typed(desk, "3")
         await desk.until("runs up to 3 jobs at a time")
         await desk.press("enter")
         await desk.until("has 3 slots")
@@ -132,11 +116,8 @@ async def test_a_job_is_enqueued_from_its_queue() -> None:
         await desk.press("n")
         await desk.until("NEW JOB IN emails")
         await desk.press("tab")
-        await type_in(desk, '{"to":1}')
-        await desk.press("ctrl+x")
-        await desk.until("Enqueue send_invoice in emails?")
-        await desk.say_yes()
-        await desk.until("enqueued send_invoice")
+        await typed(desk, '{"to":1}')
+        await agreed(desk, "ctrl+x", "Enqueue send_invoice in emails?", "enqueued send_invoice")
         (made,) = [job for job in twin.of("pending", "emails") if job.args == '{"to":1}']
         assert made.task == "send_invoice"
 
@@ -158,13 +139,10 @@ async def test_the_payload_of_one_dead_job_is_fixed_and_it_runs_again() -> None:
         fields = [line for line in text.splitlines() if "set  " in line or "payload  " in line]
         assert "set" in fields[0]
         await desk.until('{"invoice"')
-        await type_in(desk, 'currency="EUR"')
-        await desk.press("ctrl+x")
-        text = await desk.until("Replace the payload of job")
+        await typed(desk, 'currency="EUR"')
+        text = await agreed(desk, "ctrl+x", "Replace the payload of job", "it runs again")
         assert "and retry it?" in text
         assert "EUR" in text
-        await desk.say_yes()
-        await desk.until("it runs again")
         job = twin.records[row.ref.id]
         assert (job.state, "EUR" in job.args) == ("pending", True)
 
@@ -179,7 +157,7 @@ async def test_what_is_refused_opens_the_form_again() -> None:
         await desk.until("EDIT ")
         await desk.until('{"invoice"')
         await desk.press("tab", "ctrl+u")
-        await type_in(desk, "5")
+        await typed(desk, "5")
         await desk.press("ctrl+x")
         await desk.until("a payload is a JSON object")
         assert desk.app.sheet is not None
@@ -218,7 +196,7 @@ async def test_a_delayed_job_is_moved_by_two_hours() -> None:
         row = view.jobs.current  # type: ignore[attr-defined]
         await desk.press("m")
         await desk.until("+2h, -30m")
-        await type_in(desk, "+2h")
+        await typed(desk, "+2h")
         await desk.until("due 03:13 → 05:13 UTC")
         await desk.press("enter")
         await desk.until("moved 1 job: due 03:13 → 05:13 UTC")
@@ -232,7 +210,7 @@ async def test_a_new_job_like_another_is_a_command() -> None:
         await desk.until("> ")
         before = len(twin.of("pending"))
         await desk.press("colon")
-        await type_in(desk, "again")
+        await typed(desk, "again")
         await desk.press("enter")
         await desk.until("Enqueue a new job like")
         await desk.say_yes()
@@ -248,11 +226,8 @@ async def test_the_view_of_acts_lists_them_and_takes_those_of_others_back() -> N
         await desk.press("9")
         text = await desk.until("queue emails")
         assert "bob@there" in text
-        await desk.press("u")
-        text = await desk.until("Undo limits of queue emails?")
+        text = await agreed(desk, "u", "Undo limits of queue emails?", "by ana@here")
         assert "it is the act of somebody else" in text
-        await desk.say_yes()
-        await desk.until("by ana@here")
         assert twin.limits["emails"] == (None, None)
         await desk.until("undo limits")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.tui.cronstage import opened, to_row, typed
+from tests.tui.cronstage import agreed, listed, opened, to_row, typed
 from tests.tui.plans import planned
 from tests.tui.stage import running
 from tests.tui.twin import START
@@ -31,10 +31,30 @@ async def test_schedules_are_listed_late_ones_first(size: tuple[int, int]) -> No
             assert "in 19h" in line
 
 
+async def test_runs_that_were_late_are_words_and_signs_and_count_as_late() -> None:
+    twin = planned()
+    row = twin.plans["hourly_rollup"]
+    late = replace(row.history[0], late_s=540.0)
+    twin.plan(replace(row, history=(late, *row.history[1:])))
+    twin.plan(replace(twin.plans["old_sync"], disabled_until=START + timedelta(hours=40)))
+    async with listed(twin) as desk:
+        text = await desk.until("SCHEDULES 6 (1 off, 2 late)")
+        line = next(line for line in text.splitlines() if "hourly_rollup" in line)
+        assert line.rstrip().endswith("LATE 9m  .......L")
+        assert "off until Sun 19:12" in text
+        await to_row(desk, "late")
+        await desk.until("> backup_db")
+        await desk.press("down", "e")
+        text = await desk.until("EDIT hourly_rollup")
+        assert "LATE 9m  .......L" in text
+    twin.plan(replace(twin.plans["old_sync"], disabled_until=START + timedelta(hours=53.8)))
+    async with listed(twin) as desk:
+        await desk.press("G", "e")
+        await desk.until("off>Mon 09")
+
+
 async def test_the_history_of_the_selected_schedule_is_shown() -> None:
-    async with running(planned(), size=(120, 40)) as desk:
-        await opened(desk)
-        await to_row(desk, "nightly")
+    async with listed(planned(), "nightly", size=(120, 40)) as desk:
         text = await desk.until("HISTORY nightly_report")
         assert "9 kept, 1 failed" in text
         assert "report.nightly in reports" in text
@@ -57,9 +77,7 @@ async def test_a_list_that_cannot_be_read_fails_alone() -> None:
 
 async def test_off_until_takes_eleven_characters_and_says_when_it_comes_back() -> None:
     twin = planned()
-    async with running(twin) as desk:
-        await opened(desk)
-        await to_row(desk, "cle")
+    async with listed(twin, "cle") as desk:
         await desk.press("p")
         await typed(desk, "mon 9:00")
         await desk.until("Enter: off until Mon 23 Nov 09:00 UTC, in 2d")
@@ -77,9 +95,7 @@ async def test_off_until_takes_eleven_characters_and_says_when_it_comes_back() -
 
 async def test_what_is_no_time_switches_nothing_off() -> None:
     twin = planned()
-    async with running(twin) as desk:
-        await opened(desk)
-        await to_row(desk, "cle")
+    async with listed(twin, "cle") as desk:
         await desk.press("p")
         await typed(desk, "soon")
         await desk.press("enter")
@@ -96,28 +112,20 @@ async def test_what_is_no_time_switches_nothing_off() -> None:
 
 async def test_running_now_and_removing_ask_first() -> None:
     twin = planned()
-    async with running(twin) as desk:
-        await opened(desk)
-        await to_row(desk, "rep")
-        await desk.press("t")
-        await desk.until("Run nightly_report now, once?")
-        await desk.say_yes()
-        await desk.until("ran nightly_report")
+    async with listed(twin, "rep") as desk:
+        await agreed(desk, "t", "Run nightly_report now, once?", "ran nightly_report")
         await desk.press("D")
         await desk.until("Remove nightly_report?")
         await desk.press("escape")
         await desk.until("remove: no, nothing was done")
         assert "nightly_report" in twin.plans
-        await desk.press("D")
-        await desk.say_yes()
-        await desk.until("removed nightly_report")
+        await agreed(desk, "D", "Remove nightly_report?", "removed nightly_report")
         assert "nightly_report" not in twin.plans
 
 
 async def test_marked_schedules_are_switched_off_together() -> None:
     twin = planned()
-    async with running(twin) as desk:
-        await opened(desk)
+    async with listed(twin) as desk:
         await desk.press("space", "space", "p")
         await desk.until("2 marked schedules off until")
         await desk.press("plus")
@@ -137,8 +145,7 @@ async def test_a_read_only_console_refuses_every_write_with_the_reason(key: str)
 
 
 async def test_enter_opens_the_last_job_or_says_that_there_is_none() -> None:
-    async with running(planned()) as desk:
-        await opened(desk)
+    async with listed(planned()) as desk:
         await desk.press("enter")
         await desk.until("backup_db has no job on record yet")
         await to_row(desk, "rep")
@@ -147,8 +154,7 @@ async def test_enter_opens_the_last_job_or_says_that_there_is_none() -> None:
 
 
 async def test_only_a_drifted_schedule_can_adopt_what_code_declares() -> None:
-    async with running(planned()) as desk:
-        await opened(desk)
+    async with listed(planned()) as desk:
         desk.app.press("colon", ":")
         await typed(desk, "adopt")
         await desk.press("enter")
@@ -156,10 +162,8 @@ async def test_only_a_drifted_schedule_can_adopt_what_code_declares() -> None:
         await to_row(desk, "weekly")
         desk.app.press("colon", ":")
         await typed(desk, "adopt")
-        await desk.press("enter")
-        await desk.until("Adopt what code declares for weekly_digest?")
-        await desk.say_yes()
-        await desk.until("adopt failed: adopt is unknown here")
+        asked = "Adopt what code declares for weekly_digest?"
+        await agreed(desk, "enter", asked, "adopt failed: adopt is unknown here")
 
 
 async def test_names_and_faults_of_schedules_command_nothing() -> None:
@@ -174,9 +178,7 @@ async def test_names_and_faults_of_schedules_command_nothing() -> None:
 @pytest.mark.parametrize("keys", ["ty", "Dy", "DDyy", "tyty", ":trigger\ry", ":remove\ry"])
 async def test_keys_typed_ahead_of_a_question_never_answer_it(keys: str) -> None:
     twin = planned()
-    async with running(twin) as desk:
-        await opened(desk)
-        await to_row(desk, "rep")
+    async with listed(twin, "rep") as desk:
         calls = len(twin.calls)
         desk.burst(keys)
         await desk.until("y yes")

@@ -90,6 +90,14 @@ def test_a_schedule_is_moved_to_another_time_after_a_look_at_its_runs(
         pty.wait(lambda: pty.text.count(" 03:30 CE") >= 5, "next runs in its zone")
         pty.wait(lambda: pty.text.count(":30 UTC") >= 5, "next runs in the operator's zone")
         assert office.planned("nightly_report").expression == "0 2 * * 1-5"
+        for text in ("SCHEDULES 3", "> nightly_report", *(("HISTORY", "24 H") * (size[0] > 100))):
+            pty.wait_for(text)
+        pty.resize(60, 16)
+        pty.wait(lambda: pty.row_of("EDIT nightly_report") == 1, "editor over all of the screen")
+        pty.wait_for("> when  [30 3 * * 1-5")
+        pty.resize(*size)
+        pty.wait_for("SCHEDULES 3")
+        pty.wait_for("> when  [30 3 * * 1-5")
         pty.press("ctrl+x")
         answer(pty, "0 2 * * 1-5   Europe/Berlin → 30 3 * * 1-5")
         pty.wait_for("changed nightly_report")
