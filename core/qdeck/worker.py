@@ -192,11 +192,11 @@ class Worker:
     async def run(self) -> None:
         """Serve until stopped; raises SettingsError, and ConnectionFailed only before it serves."""
         self.loop = asyncio.get_running_loop()
-        await self.deck.connector.ensure()
-        self._wait = MarkerWait(self.deck, self._lines, self._kick)
-        heart = Heart(self)
         logs.install()
         try:
+            await self.deck.connector.ensure()
+            self._wait = MarkerWait(self.deck, self._lines, self._kick)
+            heart = Heart(self)
             async with AsyncExitStack() as stack:
                 state = await stack.enter_async_context(
                     open_lifespan(self.deck.lifespan, self.deck)

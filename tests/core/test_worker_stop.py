@@ -11,6 +11,7 @@ from tests.core.serving import eventually, finished, new_deck, serving, state_of
 from tests.servers import Server
 
 from qdeck import Deck, SettingsError, State
+from qdeck.errors import ConnectionFailed
 from qdeck.worker import Worker
 
 
@@ -281,6 +282,15 @@ async def test_a_worker_that_was_stopped_before_it_ran_ends_at_once(deck: Deck) 
     await worker.stop()
     await worker.run()
     assert worker.done == 0
+
+
+async def test_a_worker_that_never_reached_its_server_can_be_stopped() -> None:
+    deck = Deck("redis://127.0.0.1:1/0")
+    worker = deck.worker()
+    with pytest.raises(ConnectionFailed):
+        await worker.run()
+    await asyncio.wait_for(worker.stop(), 30)
+    await deck.close()
 
 
 async def test_a_stop_from_another_thread_and_loop_ends_a_worker(deck: Deck) -> None:
