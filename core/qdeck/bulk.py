@@ -97,7 +97,10 @@ async def advance(reader: Reader, operation_id: str) -> Operation:
 def check_running(operation: Operation) -> None:
     """Raise Denied for an operation that cannot be aborted."""
     if operation.state != "running":
-        raise Denied(f"the operation is {operation.state}; there is nothing to abort")
+        raise Denied(
+            f"the operation is {operation.state}, there is nothing to abort; `qdeck ops list` "
+            "tells what runs"
+        )
 
 
 async def abort(reader: Reader, operation_id: str, actor: str) -> Operation:

@@ -81,7 +81,9 @@ class Desk:
             ]
         )
         if not count(is_queue):
-            raise Denied(f"there is no queue {queue!r} here; nothing was changed")
+            raise Denied(f"there is no queue {queue!r} here; `qdeck queues` lists those that are")
         if task is not None and not count(in_queue) and not count(anywhere):
-            raise Denied(f"there is no task {task!r} in {queue}; nothing was changed")
+            raise Denied(
+                f"there is no task {task!r} in {queue}; `qdeck tasks` lists those that are"
+            )
         return keys

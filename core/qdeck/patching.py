@@ -82,7 +82,8 @@ def fit(task: str, payload: str, published: Mapping[str, Any]) -> str:
         ) from None
     if not isinstance(value, dict):
         raise InvalidPayload(
-            f"task {task!r}: expected an object of named arguments, got {short(value)}"
+            f"task {task!r}: expected an object of named arguments, got {short(value)}; write "
+            '{"name": value}'
         )
     refuse_no_numbers(task, value)
     raw = payload.encode()

@@ -125,7 +125,7 @@ class ScheduleVerbs(Desk):
         self._write("adopt schedule")
         entry = required(await self._timetable.entry(named(name)), name)
         if not entry.stored.declared:
-            raise Denied(f"no code declares schedule {name!r}; nothing was changed")
+            raise Denied(f"no code declares schedule {name!r}; edit it instead")
         if entry.drifted is None:
             return Outcome(f"{name} is as the code declares it already")
         try:
