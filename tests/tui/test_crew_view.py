@@ -44,6 +44,7 @@ async def test_the_list_of_workers_shows_the_share_of_a_processor_that_each_take
         assert head == list(ALL[:9])
         assert rows["host-a:2210"][5:] == ["2d", "171%", "410M", "ok", "?"]
         assert rows["host-b:3120"][5:] == ["6h", "0%", "402M", "ok", "?"]
+        assert rows["host-c:4411"][3:6] == ["LOST", "6m", "3"]
         assert rows["host-c:4411"][-5:] == ["2d", "-", "-", "6m", "-"]
         assert rows["host-d:1177"][5:] == ["?", "?", "?", "ok", "?"]
 

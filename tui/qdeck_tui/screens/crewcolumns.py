@@ -66,6 +66,8 @@ def _state(worker: WorkerRow) -> Cell:
 
 
 def _busy(worker: WorkerRow) -> Cell:
+    if worker.state == "lost":
+        return count(worker.running)
     return f"{count(worker.running)}/{count(worker.concurrency)}"
 
 

@@ -21,6 +21,8 @@ from qdeck_tui.widgets.pane import TextPane
 __all__ = ["WorkerView", "WorkersView"]
 
 KEPT = 5000
+#: Cells of a title that say how many rows there are and in which order.
+ORDER = 26
 
 
 class WorkersView(ListView):
@@ -55,7 +57,7 @@ class WorkersView(ListView):
             rows = cast("tuple[WorkerRow, ...]", parts["workers"])
             self.pace.tell(rows, self.desk.now)
             self.crew.show([*rows, *_unknown(self._locals(), rows)])
-            self.crew.title = _numbers(rows, self.size.width >= 100)
+            self.crew.title = _numbers(rows, self.size.width)
         self._look()
         self.held.take(parts, self.desk)
         self._listen()
@@ -135,7 +137,7 @@ class WorkersView(ListView):
             open_start_form(self.desk, supervisor, lambda worker: self._listen())
 
 
-def _numbers(rows: Sequence[WorkerRow], wide: bool) -> str:
+def _numbers(rows: Sequence[WorkerRow], cells: int) -> str:
     """Return how many there are, what is odd about them, and how busy their slots are."""
     words = [
         f"{number} {state}"
@@ -148,7 +150,8 @@ def _numbers(rows: Sequence[WorkerRow], wide: bool) -> str:
     odd = f" ({', '.join(words)})" if words else ""
     local = sum(1 for row in rows if row.local)
     title = f"WORKERS {len(rows)}{odd}  slots {busy}/{slots} busy" if rows else "WORKERS"
-    return title + (f"  {local} local" if local and wide else "")
+    here = f"  local {local}"
+    return title + (here if local and len(title) + len(here) + ORDER <= cells else "")
 
 
 def _worst(worker: WorkerRow) -> float:
