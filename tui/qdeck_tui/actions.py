@@ -244,6 +244,8 @@ ROWS: tuple[Row, ...] = (
     Row("edit", ("e",), "edit", "edit the payload of one job; the old one is kept", "acts", 24,
         "edit payload"),
     Row("move", ("m",), "move", "make waiting jobs due at another time", "acts", 25, "move"),
+    Row("move_queue", ("M",), "to queue", "move waiting jobs to another queue", "acts", 0,
+        "move queue"),
     Row("new_job", ("n",), "new job", "enqueue a job in this queue", "acts", 27, "new job"),
     Row("again", (), "again", "enqueue a new job like this one", "acts", 0, "again"),
     Row("limits", ("c",), "limits", "limits of the queue, slots of the worker", "acts", 45,

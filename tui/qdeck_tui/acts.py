@@ -83,6 +83,17 @@ class Acts(Keyboard):
             return None
         return lambda: _act("move")(cast("Console", self), subject)
 
+    @property
+    def do_move_queue(self) -> Act | None:
+        """Move waiting jobs to another queue."""
+        subject = self._subject()
+        target = subject.targets[0] if subject is not None and subject.targets else None
+        if subject is None or not isinstance(target, JobRow):
+            return None
+        if target.state not in ("pending", *LATER):
+            return None
+        return lambda: _act("move_queue")(cast("Console", self), subject)
+
     # What they act on
 
     def _subject(self) -> Subject | None:
@@ -103,7 +114,7 @@ class Acts(Keyboard):
 
 def _act(name: str) -> Callable[..., None]:
     """Return what asks for the words of an act, importing it now."""
-    places = ("asking", "jobasking")
+    places = ("asking", "jobasking", "moving")
     for place in places:
         found = getattr(import_module(f"qdeck_tui.screens.{place}"), name, None)
         if found is not None:

@@ -83,8 +83,9 @@ class Console(Protocol):
         changed: Callable[[str], None],
         done: Callable[[str], None],
         cancelled: Callable[[], None],
+        complete: Callable[[str], str] | None = None,
     ) -> None:
-        """Type one line at the bottom of the screen."""
+        """Type one line at the bottom of the screen; `complete` is what Tab makes of it."""
         ...
 
     def open_sheet(self, sheet: Sheet) -> None:
