@@ -168,57 +168,61 @@ async def _worker(admin: Admin, subject: Subject, verb: Action) -> Outcome:
     return Outcome("; ".join(texts), changed, tuple(skipped))
 
 
+def _plain(group: str, table: str) -> tuple[Row, ...]:
+    """Return the rows of a group that ask nothing, from lines of `id | keys | label | command |
+    hint | help`; the keys of an id with `!` behind it, and those of views, stay as they are.
+    """
+    rows = []
+    for line in table.strip().splitlines():
+        name, keys, label, command, hint, told = (part.strip() for part in line.split(" | ", 5))
+        fixed = group == "views" or name.endswith("!")
+        rows.append(Row(name.rstrip("!"), tuple(keys.split()), label, told, group,
+                        int(hint or 0), command, fixed=fixed))  # fmt: skip
+    return tuple(rows)
+
+
 ROWS: tuple[Row, ...] = (
-    # views
-    Row("overview", ("1",), "Over", "Overview: is anything wrong", "views", 0, "overview",
-        fixed=True),
-    Row("queues", ("2",), "Queues", "Queues and their tasks and jobs", "views", 0, "queues",
-        fixed=True),
-    Row("running", ("3",), "Run", "Running jobs, the most overdue first", "views", 0, "running",
-        fixed=True),
-    Row("later", ("4",), "Later", "Scheduled and retrying jobs", "views", 0, "later", fixed=True),
-    Row("cron", ("5",), "Cron", "Schedules: next and last runs, edit, off until", "views", 0,
-        "cron", fixed=True),
-    Row("dead", ("6",), "Dead", "Dead jobs, grouped by error", "views", 0, "dead", fixed=True),
-    Row("workers", ("7",), "Work", "Workers; start a local one", "views", 0, "workers",
-        fixed=True),
-    Row("redis", ("8",), "Redis", "The server: memory, disk, nodes, slow commands", "views", 0,
-        "redis", fixed=True),
-    Row("ops", ("9",), "Ops", "Ops: bulk operations, the record of acts, undo", "views", 0,
-        "ops", fixed=True),
-    # move
-    Row("open", ("enter",), "open", "open what the cursor is on", "move", 10, "open", fixed=True),
-    Row("back", ("escape",), "back", "close, unfilter, unmark, then go back", "move", 95,
-        "back", fixed=True),
-    Row("down", ("j", "down"), "down", "move the cursor down", "move", 0, "down"),
-    Row("up", ("k", "up"), "up", "move the cursor up", "move", 0, "up"),
-    Row("top", ("g", "home"), "first", "go to the first row", "move", 0, "first"),
-    Row("bottom", ("G", "end"), "last", "go to the last row (a log follows again)", "move",
-        0, "last"),
-    Row("page_down", ("pagedown",), "page", "one page down", "move", 0, "page down"),
-    Row("page_up", ("pageup",), "page", "one page up", "move", 0, "page up"),
-    Row("half_down", ("ctrl+d",), "half page", "half a page down", "move", 0, "half page down"),
-    Row("half_up", ("ctrl+u",), "half page", "half a page up", "move", 0, "half page up"),
-    Row("pane", ("tab",), "pane", "go to the next pane", "move", 60, "next pane"),
-    Row("pane_back", ("shift+tab",), "pane", "go to the pane before", "move", 0, "previous pane"),
-    Row("previous", ("[", ","), "switch", "previous state, pane or sample", "move", 55, "previous"),
-    Row("following", ("]", "."), "switch", "next state, pane or sample", "move", 0, "next"),
-    Row("zoom_in", ("+",), "zoom", "give this pane the whole screen", "move", 0, "zoom"),
-    Row("zoom_out", ("_",), "zoom out", "show all panes again", "move", 0, "zoom out"),
-    # list
-    Row("filter", ("/",), "filter", "filter the list", "list", 30, "filter"),
-    Row("sort", ("s",), "sort", "sort by the next column or order", "list", 35, "sort"),
-    Row("unsort", ("S",), "reverse", "reverse the order", "list", 0, "reverse"),
-    Row("mark", ("space",), "mark", "mark the row and go down", "list", 40, "mark"),
-    Row("range", ("V",), "range", "mark from here to where V is pressed again", "list", 0, "range"),
-    Row("mark_all", ("a",), "mark all", "mark all that match, loaded or not", "list",
-        0, "mark all"),
-    Row("copy", ("y",), "copy", "copy the id, the row or the payload", "list", 70,
-        "copy", fixed=True),
-    Row("why", ("w",), "why", "why it waits, and what the verdict means", "list", 47, "why"),
-    Row("log", ("l",), "log", "the log of the job or worker", "list", 50, "log"),
-    Row("similar", ("=",), "group", "the dead jobs that failed like this one", "list", 28,
-        "similar"),
+    *_plain("views", """
+    overview | 1 | Over   | overview |    | Overview: is anything wrong
+    queues   | 2 | Queues | queues   |    | Queues and their tasks and jobs
+    running  | 3 | Run    | running  |    | Running jobs, the most overdue first
+    later    | 4 | Later  | later    |    | Scheduled and retrying jobs
+    cron     | 5 | Cron   | cron     |    | Schedules: next and last runs, edit, off until
+    dead     | 6 | Dead   | dead     |    | Dead jobs, grouped by error
+    workers  | 7 | Work   | workers  |    | Workers; start a local one
+    redis    | 8 | Redis  | redis    |    | The server: memory, disk, nodes, slow commands
+    ops      | 9 | Ops    | ops      |    | Ops: bulk operations, the record of acts, undo
+    """),
+    *_plain("move", """
+    open!     | enter     | open      | open           | 10 | open what the cursor is on
+    back!     | escape    | back      | back           | 95 | close, unfilter, unmark, then go back
+    down      | j down    | down      | down           |    | move the cursor down
+    up        | k up      | up        | up             |    | move the cursor up
+    top       | g home    | first     | first          |    | go to the first row
+    bottom    | G end     | last      | last           |    | go to the last row (a log: follow it)
+    page_down | pagedown  | page      | page down      |    | one page down
+    page_up   | pageup    | page      | page up        |    | one page up
+    half_down | ctrl+d    | half page | half page down |    | half a page down
+    half_up   | ctrl+u    | half page | half page up   |    | half a page up
+    pane      | tab       | pane      | next pane      | 60 | go to the next pane
+    pane_back | shift+tab | pane      | previous pane  |    | go to the pane before
+    previous  | [ ,       | switch    | previous       | 55 | previous state, pane or sample
+    following | ] .       | switch    | next           |    | next state, pane or sample
+    zoom_in   | +         | zoom      | zoom           |    | give this pane the whole screen
+    zoom_out  | _         | zoom out  | zoom out       |    | show all panes again
+    """),
+    *_plain("list", """
+    filter   | /     | filter   | filter   | 30 | filter the list
+    sort     | s     | sort     | sort     | 35 | sort by the next column or order
+    unsort   | S     | reverse  | reverse  |    | reverse the order
+    mark     | space | mark     | mark     | 40 | mark the row and go down
+    range    | V     | range    | range    |    | mark from here to where V is pressed again
+    mark_all | a     | mark all | mark all |    | mark all that match, loaded or not
+    copy!    | y     | copy     | copy     | 70 | copy the id, the row or the payload
+    why      | w     | why      | why      | 47 | why it waits, and what the verdict means
+    log      | l     | log      | log      | 50 | the log of the job or worker
+    similar  | =     | group    | similar  | 28 | the dead jobs that failed like this one
+    """),
     # verbs
     Row("pause", ("p",), "pause", "pause or resume the queue", "acts", 20, "pause",
         ("resume", "pause"), (QueueRow,), "", _pause),
@@ -263,35 +267,34 @@ ROWS: tuple[Row, ...] = (
         "remove"),
     Row("adopt_schedule", (), "adopt", "take what the code declares for the schedule", "acts", 0,
         "adopt"),
-    # log
-    Row("follow", ("f",), "follow", "follow the end of the log, or stop", "log", 20, "follow"),
-    Row("wrap", ("W",), "wrap", "wrap long lines, or cut them", "log", 24, "wrap"),
-    Row("times", ("T",), "times", "times: off, relative, UTC, local", "log", 25, "times"),
-    Row("level", ("L",), "level", "show lines from a level up", "log", 23, "level"),
-    Row("find", ("/",), "find", "find text in the log", "log", 21, "search"),
-    Row("find_next", ("n",), "next", "next hit", "log", 22, "next hit"),
-    Row("find_back", ("N",), "previous", "previous hit", "log", 0, "previous hit"),
-    Row("error_back", ("{", "<"), "error", "the error before", "log", 0, "previous error"),
-    Row("error_next", ("}", ">"), "error", "the next error", "log", 0, "next error"),
-    Row("save", ("O",), "save", "save the log to a file", "log", 26, "save log"),
+    *_plain("log", """
+    follow     | f   | follow   | follow         | 20 | follow the end of the log, or stop
+    wrap       | W   | wrap     | wrap           | 24 | wrap long lines, or cut them
+    times      | T   | times    | times          | 25 | times: off, relative, UTC, local
+    level      | L   | level    | level          | 23 | show lines from a level up
+    find       | /   | find     | search         | 21 | find text in the log
+    find_next  | n   | next     | next hit       | 22 | next hit
+    find_back  | N   | previous | previous hit   |    | previous hit
+    error_back | { < | error    | previous error |    | the error before
+    error_next | } > | error    | next error     |    | the next error
+    save       | O   | save     | save log       | 26 | save the log to a file
+    """),
     # everywhere
     Row("pause_all", (), "pause all", "pause every queue", "everywhere", 0, "pause all",
         ("pause",), (QueueRow,), "Pause {what}", _pause),
     Row("resume_all", (), "resume all", "resume every paused queue", "everywhere", 0, "resume all",
         ("resume",), (QueueRow,), "Resume {what}", _pause),
-    Row("undo", ("u",), "undo", "take your newest act back (asks; 9 has those of others)",
-        "everywhere", 75, "undo"),
-    Row("prompt", (":", "ctrl+p"), "command", "type a command or paste a job id", "everywhere", 80,
-        "prompt"),
-    Row("help", ("?",), "help", "this help", "everywhere", 85, "help"),
-    Row("zone", ("Z",), "zone", "switch between UTC and local time", "everywhere", 0, "zone"),
-    Row("freeze", ("F",), "freeze", "hold the screen still, or let it go on", "everywhere", 0,
-        "freeze"),
-    Row("refresh", ("ctrl+r",), "refresh", "read again now", "everywhere", 0, "refresh"),
-    Row("editor", ("ctrl+o",), "$EDITOR", "edit the field of a form in $VISUAL or $EDITOR",
-        "everywhere", 0, "editor"),
-    Row("redraw", ("ctrl+l",), "redraw", "draw the whole screen again", "everywhere", 0, "redraw"),
-    Row("quit", ("q",), "quit", "quit, at the root of a view", "everywhere", 90, "quit"),
+    *_plain("everywhere", """
+    undo    | u        | undo    | undo    | 75 | take back your newest act (asks; of others: 9)
+    prompt  | : ctrl+p | command | prompt  | 80 | type a command or paste a job id
+    help    | ?        | help    | help    | 85 | this help
+    zone    | Z        | zone    | zone    |    | switch between UTC and local time
+    freeze  | F        | freeze  | freeze  |    | hold the screen still, or let it go on
+    refresh | ctrl+r   | refresh | refresh |    | read again now
+    editor  | ctrl+o   | $EDITOR | editor  |    | edit the field of a form in $VISUAL or $EDITOR
+    redraw  | ctrl+l   | redraw  | redraw  |    | draw the whole screen again
+    quit    | q        | quit    | quit    | 90 | quit, at the root of a view
+    """),
 )  # fmt: skip
 
 
