@@ -14,8 +14,8 @@ from tests.core.yard import ERROR
 from tests.servers import Server, wait_until
 
 import qdeck
+from qdeck import ledger, steps
 from qdeck import queue as verbs
-from qdeck import steps
 from qdeck.binary import find_binary
 from qdeck.errors import ServerFull
 from qdeck.keys import queue_keys
@@ -179,6 +179,19 @@ def test_a_bulk_delete_frees_memory_when_it_is_full(desk: Desk) -> None:
     step = steps.read_step(desk.run(steps.advance(desk.keys, "delete", "eve", "op")))
     assert (step.state, step.ok) == ("done", COUNT)
     assert desk.client.zcard(desk.keys.dead) == 0
+
+
+def test_what_an_act_made_is_taken_back_when_memory_is_full(desk: Desk) -> None:
+    act = ledger.Act("eve", "enqueue of job waiting", "1-1")
+    for job_id, told in (
+        ("waiting", [1, 0, 0, 0]),
+        ("later", [1, 0, 0, 0]),
+        ("job-00", [0, 1, 0, 0]),
+    ):
+        assert desk.run(ledger.retract(desk.keys, job_id, "", act)) == told
+    assert desk.client.zcard(desk.keys.ready) == desk.client.zcard(desk.keys.scheduled) == 0
+    assert desk.client.exists(desk.keys.job("waiting"), desk.keys.job("later")) == 0
+    assert desk.client.exists(desk.keys.wake) == 0
 
 
 def test_pausing_limits_and_trimming_work_when_memory_is_full(desk: Desk) -> None:
