@@ -41,6 +41,19 @@ async def test_below_the_head_and_four_rows_of_the_list_lies_the_editor_on_a_sma
         assert "EDIT" not in "".join(lines[:8])
 
 
+async def test_a_click_into_the_list_leaves_the_row_that_is_edited() -> None:
+    async with listed(planned(), size=(120, 40)) as desk:
+        await desk.press("down", "down", "down", "e")
+        await desk.until("EDIT nightly_report")
+        await desk.pilot.click(offset=(5, 4), times=2)
+        await typed(desk, "0 5 * * *")
+        assert "> nightly_report" in await desk.until("At 05:00")
+        await desk.press("escape", "escape")
+        await desk.until(lambda text: "EDIT" not in text)
+        await desk.pilot.click(offset=(5, 4))
+        await desk.until("> backup_db")
+
+
 async def test_the_row_that_is_edited_comes_into_sight_above_the_editor() -> None:
     async with listed(planned()) as desk:
         await desk.press("G", "e")

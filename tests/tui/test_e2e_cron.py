@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC
 from pathlib import Path
 from typing import TypeVar
@@ -75,14 +76,24 @@ def filter_to(pty: Pty, letters: str, other: str) -> None:
     pty.wait(lambda: f"filter: {letters}" in pty.text and other not in pty.text, "filtered list")
 
 
+@contextmanager
+def at_cron(
+    office: Office, letters: str = "", other: str = "", *, size: tuple[int, int] = (80, 24)
+) -> Iterator[Pty]:
+    """Open the view of schedules, filtered where letters are given."""
+    with office.opened(size=size) as pty:
+        pty.press("5")
+        pty.wait_for("SCHEDULES 3")
+        if letters:
+            filter_to(pty, letters, other)
+        yield pty
+
+
 @sized
 def test_a_schedule_is_moved_to_another_time_after_a_look_at_its_runs(
     office: Office, size: tuple[int, int]
 ) -> None:
-    with office.opened(size=size) as pty:
-        pty.press("5")
-        pty.wait_for("SCHEDULES 3")
-        filter_to(pty, "rep", "cleanup_tmp")
+    with at_cron(office, "rep", "cleanup_tmp", size=size) as pty:
         pty.press("e")
         pty.wait_for("At 02:00, Monday to Friday")
         pty.press("30 3 * * 1-5")
@@ -112,10 +123,7 @@ def test_a_schedule_is_moved_to_another_time_after_a_look_at_its_runs(
 def test_a_schedule_goes_off_until_monday_and_on_again(
     office: Office, size: tuple[int, int]
 ) -> None:
-    with office.opened(size=size) as pty:
-        pty.press("5")
-        pty.wait_for("SCHEDULES 3")
-        filter_to(pty, "cle", "nightly_report")
+    with at_cron(office, "cle", "nightly_report", size=size) as pty:
         pty.press("p")
         pty.wait_for("off until")
         pty.press("mon 9:00")
@@ -135,9 +143,7 @@ def test_a_schedule_goes_off_until_monday_and_on_again(
 
 
 def test_a_schedule_is_added_in_plain_words_run_and_removed(office: Office) -> None:
-    with office.opened() as pty:
-        pty.press("5")
-        pty.wait_for("SCHEDULES 3")
+    with at_cron(office) as pty:
         pty.press("n")
         pty.wait_for("NEW SCHEDULE")
         pty.press("hello", "tab", "weekdays 09:00", "tab", "tab", "quick", "tab", "tab")
@@ -161,10 +167,7 @@ def test_a_schedule_is_added_in_plain_words_run_and_removed(office: Office) -> N
 
 
 def test_somebody_who_saved_first_is_not_overwritten(office: Office) -> None:
-    with office.opened() as pty:
-        pty.press("5")
-        pty.wait_for("SCHEDULES 3")
-        filter_to(pty, "rep", "cleanup_tmp")
+    with at_cron(office, "rep", "cleanup_tmp") as pty:
         pty.press("e")
         pty.wait_for("At 02:00")
         pty.press("30 3 * * 1-5")
@@ -181,10 +184,7 @@ def test_somebody_who_saved_first_is_not_overwritten(office: Office) -> None:
 
 
 def test_what_was_done_to_a_schedule_is_taken_back(office: Office) -> None:
-    with office.opened() as pty:
-        pty.press("5")
-        pty.wait_for("SCHEDULES 3")
-        filter_to(pty, "cle", "nightly_report")
+    with at_cron(office, "cle", "nightly_report") as pty:
         pty.press("D")
         answer(pty, "Remove cleanup_tmp?")
         pty.wait_for("SCHEDULES 2")

@@ -94,12 +94,14 @@ class CronView(ListView):
 
     def on_resize(self) -> None:
         """Keep no room for an editor that was closed because the screen became too small."""
-        if self.overlay.sheet is None:
-            self.overlay.dock, self.trail = None, ()
+        if self.overlay.sheet is None and self.trail:
+            self._beside(())
 
     def _beside(self, trail: tuple[str, ...]) -> None:
         """Make room for the editor, which the breadcrumbs name, or take it back."""
         self.overlay.dock, self.trail = editor_box if trail else None, trail
+        # A click into the list would leave the editor beside another row than its own.
+        self.plans.disabled = bool(trail)
         self.fit_panes(*self.app.size)
         if self.zoomed:
             self._zoom()
