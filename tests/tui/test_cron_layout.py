@@ -80,6 +80,8 @@ async def test_the_question_lies_where_the_editor_was_and_the_view_is_whole_agai
 async def test_a_resize_keeps_what_is_typed_and_the_field(size: tuple[int, int]) -> None:
     twin = planned()
     async with editing(twin, *HALF_PAST_3, size=(100, 30)) as desk:
+        text = await desk.until("+ 30 3 * * 1-5   Europe/Berlin")
+        assert text.count(" CET ") == 8
         await desk.press("tab", "tab")
         await typed(desk, "report.week")
         await desk.pilot.resize_terminal(*size)

@@ -205,7 +205,7 @@ class CronForm(Form):
         return lines
 
     def _low(self, cells: int, rows: int) -> list[Line]:
-        """Return the fields, the next 5 runs, and of the rest what there is room for."""
+        """Return the fields, the next 5 to 8 runs, and of the rest what there is room for."""
         lines = [*self._when(cells), *self._meaning(cells)]
         if cells >= WIDE:
             lines.append(self._packed(cells, 0, "zone", "task", "queue"))
@@ -221,10 +221,12 @@ class CronForm(Form):
             return lines
         left = rows - len(lines)
         lint = lint_lines(shown.lint, cells - 8)
-        runs = run_lines(shown, self._now(), self._here(), max(1, min(5, left - bool(lint))))
+        change = change_lines(self.was, shown, cells - 8)
+        wanted = min(8, max(5, left - len(lint) - len(change)))
+        number = max(1, min(wanted, left - bool(lint)))
+        runs = run_lines(shown, self._now(), self._here(), number)
         lines += _labelled("next", runs)
         lines += _labelled("lint", lint[: max(0, left - len(runs))])
-        change = change_lines(self.was, shown, cells - 8)
         return lines + _labelled("new", change) if len(lines) + len(change) <= rows else lines
 
     def _find(self, name: str) -> tuple[Text | Choice, bool]:
