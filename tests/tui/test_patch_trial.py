@@ -167,7 +167,20 @@ def compact(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_a_difference_is_whole_where_there_is_room() -> None:
-    diff = Diff(JobRef("x", "q"), '{"a": 1}', '{"a": 1, "b": 2}')
-    assert whole_diff(diff, 60) == '{"a": 1}  >  {"a": 1, "b": 2}'
-    assert whole_diff(diff, 20) == '{"a": 1}  >  {"b": …'
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (70, '{"a": 1, "to": "x", "n": 9}  >  {"a": 1, "to": "x", "n": 9, "b": 2}'),
+        (50, '{…, "n": 9}  >  {…, "n": 9, "b": 2}'),
+        (34, '{"a":1,"to":"x","n":9}  >  {"b": …'),
+    ],
+)
+def test_a_difference_is_as_whole_as_there_is_room(cells: int, shown: str) -> None:
+    diff = Diff(JobRef("x", "q"), '{"a":1,"to":"x","n":9}', '{"a":1,"to":"x","n":9,"b":2}')
+    assert whole_diff(diff, cells) == shown
+
+
+def test_a_difference_of_all_arguments_names_what_goes_and_what_comes() -> None:
+    diff = Diff(JobRef("x", "q"), '{"a": 1}', '{"b": 1}')
+    assert whole_diff(diff, 40) == '{"a": 1}  >  {"b": 1}'
+    assert whole_diff(diff, 15) == '{"a": 1}  >  {…'

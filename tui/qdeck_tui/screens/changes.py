@@ -38,13 +38,28 @@ def shown_diff(diff: Diff) -> str:
 
 
 def whole_diff(diff: Diff, cells: int) -> str:
-    """Return a change in one line, both payloads whole where there is room for them."""
+    """Return a change in one line: both payloads whole where there is room for them, else what
+    changes beside one argument that stays.
+    """
     before, after = as_object(diff.before), as_object(diff.after)
     if not diff.problem and before and after:
-        whole = safe(f"{value_text(before)}  >  {value_text(after)}")
-        if width(whole) <= cells:
-            return whole
+        for text in (f"{value_text(before)}  >  {value_text(after)}", _beside(before, after)):
+            if text and width(safe(text)) <= cells:
+                return safe(text)
     return cut(shown_diff(diff), cells)
+
+
+def _beside(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return what changes beside the last argument that stays, empty where none does."""
+    same = [name for name, value in before.items() if after.get(name, ...) == value]
+    if not same:
+        return ""
+    left = {*same[:-1]}
+    sides = []
+    for values in (before, after):
+        shown = value_text({name: value for name, value in values.items() if name not in left})
+        sides.append(f"{{…, {shown[1:]}" if left else shown)
+    return "  >  ".join(sides)
 
 
 def value_text(values: Any) -> str:
