@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from tests.tui.deadstage import open_group, open_patch, open_sample
 from tests.tui.stage import Desk, running
 from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
@@ -15,14 +16,6 @@ from qdeck_tui.screens.changes import shown_diff
 from qdeck_tui.screens.opsline import recent, told
 
 LINE = 'args.currency = "EUR"'
-
-
-async def form(desk: Desk, *, first: str = "6") -> None:
-    """Go to the dead jobs and open the form."""
-    await desk.press(first)
-    await desk.until("SAMPLE F3")
-    await desk.press("e")
-    await desk.until("stop after")
 
 
 async def type_line(desk: Desk, text: str = LINE) -> None:
@@ -42,7 +35,7 @@ async def test_a_group_is_patched_and_retried_with_its_number_typed() -> None:
     twin = filled(dead=900)
     number = biggest(twin)
     async with running(twin) as desk:
-        await form(desk)
+        await open_patch(desk)
         await type_line(desk)
         await desk.press("ctrl+x")
         text = await desk.until(f"type {number}")
@@ -63,10 +56,7 @@ async def test_a_group_is_patched_and_retried_with_its_number_typed() -> None:
 async def test_marked_jobs_are_patched_with_a_yes() -> None:
     twin = filled(dead=30)
     async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("SAMPLE F3")
-        await desk.press("enter")
-        await desk.until("newest first")
+        await open_group(desk)
         await desk.press("space", "space", "e")
         await desk.until("stop after")
         await type_line(desk)
@@ -82,7 +72,7 @@ async def test_no_leaves_everything_and_forgets_the_draft() -> None:
     twin = filled(dead=30)
     before = dict(twin.records)
     async with running(twin) as desk:
-        await form(desk)
+        await open_patch(desk)
         await type_line(desk)
         await desk.press("ctrl+x")
         await desk.until("10 change")
@@ -96,7 +86,7 @@ async def test_no_leaves_everything_and_forgets_the_draft() -> None:
 @pytest.mark.parametrize("line", ["", "currency", "= 3"])
 async def test_a_line_that_is_no_change_stays_in_the_form(line: str) -> None:
     async with running(filled(dead=30)) as desk:
-        await form(desk)
+        await open_patch(desk)
         desk.burst(line)
         await desk.press("ctrl+x")
         await desk.until("set: ")
@@ -106,7 +96,7 @@ async def test_a_line_that_is_no_change_stays_in_the_form(line: str) -> None:
 
 async def test_a_rate_that_is_none_stays_in_the_form() -> None:
     async with running(filled(dead=30)) as desk:
-        await form(desk)
+        await open_patch(desk)
         await type_line(desk)
         await desk.press("tab")
         desk.burst("fast")
@@ -116,8 +106,7 @@ async def test_a_rate_that_is_none_stays_in_the_form() -> None:
 
 async def test_read_only_opens_no_form() -> None:
     async with running(filled(dead=30), read_only=True) as desk:
-        await desk.press("6")
-        await desk.until("SAMPLE F3")
+        await open_sample(desk)
         await desk.press("e")
         await desk.until("patch refused: this console is read-only")
 
@@ -125,8 +114,7 @@ async def test_read_only_opens_no_form() -> None:
 async def test_a_retry_of_many_goes_slowly_and_stops_by_itself() -> None:
     twin = filled(dead=30)
     async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("SAMPLE F3")
+        await open_sample(desk)
         await desk.press("r")
         await desk.until("20 a second, stops after 10 new failures")
         await desk.say_yes()
@@ -164,8 +152,7 @@ async def test_what_runs_is_on_the_overview_and_among_the_dead_and_x_aborts_it()
 
 async def test_nothing_to_abort_is_said() -> None:
     async with running(filled(dead=30)) as desk:
-        await desk.press("6")
-        await desk.until("SAMPLE F3")
+        await open_sample(desk)
         assert "OPERATIONS" not in desk.text()
         await desk.press("x")
         await desk.pilot.pause()

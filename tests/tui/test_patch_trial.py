@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from tests.tui.stage import Desk, running
+from tests.tui.deadstage import open_group, open_patch, open_sample
+from tests.tui.stage import running
 from tests.tui.stock import filled
 from tests.tui.twin import Twin
 
@@ -36,18 +37,10 @@ class Strict(Twin):
         return replace(draft, changed=0, invalid=draft.total, diffs=diffs)
 
 
-async def form(desk: Desk) -> None:
-    """Open the form for the largest group."""
-    await desk.press("6")
-    await desk.until("SAMPLE F3")
-    await desk.press("e")
-    await desk.until("stop after")
-
-
 async def test_the_newest_job_is_shown_as_it_was_and_as_it_would_be_while_typing() -> None:
     twin = filled(dead=250)
     async with running(twin) as desk:
-        await form(desk)
+        await open_patch(desk)
         text = await desk.until("will   change 84 jobs, start 84 in webhooks, about 5 s")
         assert "diff   what it makes of the newest jobs is shown here" in text
         desk.burst(LINE)
@@ -68,7 +61,7 @@ async def test_the_newest_job_is_shown_as_it_was_and_as_it_would_be_while_typing
 
 async def test_a_tall_screen_shows_all_samples_below_the_groups() -> None:
     async with running(filled(dead=250), size=(120, 40)) as desk:
-        await form(desk)
+        await open_patch(desk)
         desk.burst(LINE)
         text = await desk.until(COUNTS)
         assert text.count('  >  {"invoice": ') == 5
@@ -81,7 +74,7 @@ async def test_a_tall_screen_shows_all_samples_below_the_groups() -> None:
 async def test_a_line_is_tried_once_it_rests_and_keys_wait_for_nothing() -> None:
     twin = filled(dead=250)
     async with running(twin) as desk:
-        await form(desk)
+        await open_patch(desk)
         await desk.until("will   change")
         await desk.pilot.pause()
         twin.pause_s = 1.0
@@ -101,7 +94,7 @@ async def test_what_the_task_refuses_is_said_in_the_form() -> None:
     plain = filled(dead=250)
     twin = Strict(records=plain.records, crew=plain.crew)
     async with running(twin) as desk:
-        await form(desk)
+        await open_patch(desk)
         desk.burst("args.currency = 5")
         text = await desk.until("0 change, 0 stay the same, 5 invalid of the newest 5")
         assert "diff   argument 'currency': no text" in text
@@ -109,7 +102,7 @@ async def test_what_the_task_refuses_is_said_in_the_form() -> None:
 
 async def test_a_change_that_changes_nothing_says_so() -> None:
     async with running(filled(dead=250)) as desk:
-        await form(desk)
+        await open_patch(desk)
         desk.burst("-args.nothing")
         text = await desk.until("0 change, 5 stay the same, 0 invalid of the newest 5")
         assert ">  {" not in text
@@ -118,10 +111,7 @@ async def test_a_change_that_changes_nothing_says_so() -> None:
 async def test_marked_jobs_are_tried_themselves_and_a_line_that_cannot_be_tried_says_why() -> None:
     twin = filled(dead=30)
     async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("SAMPLE F3")
-        await desk.press("enter")
-        await desk.until("newest first")
+        await open_group(desk)
         await desk.press("space", "space", "e")
         await desk.until("will   change 2 jobs, start 2 in webhooks, about 1 s")
         desk.burst(LINE)
@@ -136,8 +126,7 @@ async def test_marked_jobs_are_tried_themselves_and_a_line_that_cannot_be_tried_
 async def test_of_a_whole_list_a_few_are_tried(key: str, said: str) -> None:
     twin = filled(dead=90)
     async with running(twin) as desk:
-        await desk.press("6")
-        await desk.until("SAMPLE F3")
+        await open_sample(desk)
         await desk.press(key)
         if key == "slash":
             await desk.press("enter")
@@ -157,7 +146,7 @@ async def test_of_a_whole_list_a_few_are_tried(key: str, said: str) -> None:
 
 async def test_no_rate_is_as_fast_as_it_goes() -> None:
     async with running(filled(dead=250)) as desk:
-        await form(desk)
+        await open_patch(desk)
         await desk.press("tab", "backspace")
         await desk.until("start 84 in webhooks, as fast as it goes")
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.tui.stage import Desk, running
+from tests.tui.deadstage import open_job
+from tests.tui.stage import running
 from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
@@ -22,17 +23,6 @@ class Placed(Twin):
         hosts = (("host-[b]a", 0.51), ("host-b", 0.49))
         facts = tuple(Fact("worker", name, share, "") for name, share in hosts)
         return Shared(84, group.count, facts)
-
-
-async def open_job(desk: Desk, said: str) -> str:
-    """Open the newest job of the largest group, and wait for a text."""
-    await desk.press("6")
-    await desk.until("SAMPLE F3")
-    await desk.press("enter")
-    await desk.until("newest first")
-    await desk.press("enter")
-    await desk.until("LOG error attempts")
-    return await desk.until(said)
 
 
 async def test_a_dead_job_says_how_many_failed_like_it_and_opens_their_group() -> None:

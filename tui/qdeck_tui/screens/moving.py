@@ -11,7 +11,7 @@ from qdeck_tui.desk import Console
 from qdeck_tui.format import cut, plural, safe, short_id
 from qdeck_tui.screens.carry import carry
 from qdeck_tui.screens.question import question
-from qdeck_tui.screens.writing import CELLS, bold, refused, write_now
+from qdeck_tui.screens.writing import CELLS, bold, prepare_ask, refused, write_now
 from qdeck_tui.widgets.canvas import Line
 
 __all__ = ["move_queue"]
@@ -81,28 +81,20 @@ def _ask(desk: Console, subject: Subject, queue: str, names: Sequence[str]) -> N
 
     dialog = question(desk, _TITLE, answer)
 
-    async def prepare() -> None:
-        admin = desk.admin
-        try:
-            if admin is None:
-                raise Denied(desk.refusal or "not connected")
-            if isinstance(subject.selection, Selection):
-                draft = await admin.move_queue(subject.selection, queue)
-                drafts.append((admin, draft))
-                number, rows = draft.total, draft.samples
-            else:
-                refs.extend(ref for ref in await freeze(admin, subject) if ref.queue != queue)
-                number, rows = len(refs), _rows(subject)
-                await admin.move_queue(refs[:1], queue, dry_run=True)
-        except (Denied, OSError) as error:
-            dialog.fail(f"move to queue: {error}")
-            return
+    async def prepare(admin: Admin) -> None:
+        if isinstance(subject.selection, Selection):
+            draft = await admin.move_queue(subject.selection, queue)
+            drafts.append((admin, draft))
+            number, rows = draft.total, draft.samples
+        else:
+            refs.extend(ref for ref in await freeze(admin, subject) if ref.queue != queue)
+            number, rows = len(refs), _rows(subject)
+            await admin.move_queue(refs[:1], queue, dry_run=True)
         if not number:
-            dialog.fail(f"nothing to move: the jobs are in {queue} already, or wait no more")
-            return
+            raise Denied(f"nothing to move: the jobs are in {queue} already, or wait no more")
         dialog.fill(_sentences(subject, queue, number, rows, refs, queue in names), number)
 
-    desk.begin_work(prepare(), "move failed")
+    prepare_ask(desk, dialog, prepare, "move to queue")
 
 
 def _rows(subject: Subject) -> tuple[JobRow, ...]:
