@@ -164,7 +164,8 @@ class BulkDesk(Desk):
                     if word != "moved"
                 ]
         said = f"moved {_jobs(len(moved))} to {queue}"
-        return Outcome(said, len(moved), tuple(skipped), entry, tuple(moved))
+        outcome = Outcome(said, len(moved), tuple(skipped), entry, tuple(moved))
+        return await self._on_record(outcome)
 
     async def _send(self, source: str, queue: str, ids: Sequence[str]) -> Departed:
         keys = self._keys(source)
@@ -279,10 +280,14 @@ class BulkDesk(Desk):
         if dry_run:
             return await self._try_move(verb, list(dict.fromkeys(refs)))
         done, requested, skipped = 0, 0, []
+        queue = operation = ""
         for queue, ids in queues.items():
             for i in range(0, len(ids), BATCH):
                 part = ids[i : i + BATCH]
-                command = verbs.move(self._keys(queue), verb, self._actor, part, operation=new_id())
+                operation = new_id()
+                command = verbs.move(
+                    self._keys(queue), verb, self._actor, part, operation=operation
+                )
                 moved = verbs.read_moved(await self.reader.run(command))
                 asked = [each for each in moved if each.outcome == "requested"]
                 await self.reader.read(
@@ -301,7 +306,10 @@ class BulkDesk(Desk):
         parts = [f"{_PAST[verb]} {_jobs(done)}"] if done or not requested else []
         if requested:
             parts.append(f"asked {_jobs(requested)} to stop")
-        return Outcome(", ".join(parts), done + requested, tuple(skipped))
+        outcome = Outcome(", ".join(parts), done + requested, tuple(skipped))
+        # Several acts have several entries, of which an undo takes one.
+        alone = len(queues) == 1 and len(refs) <= BATCH
+        return await self._on_record(outcome, queue, operation if alone else "")
 
     async def _try_move(self, verb: Action, refs: Sequence[JobRef], where: str = "") -> Outcome:
         """Return what a verb would do to the jobs as they stand now."""

@@ -194,7 +194,8 @@ class CrewDesk(Desk):
             raise Denied(f"{worker} was asked for something else since; nothing was asked")
         if not asked:
             raise Denied(f"there is no worker {worker!r} any more; nothing was asked")
-        return Outcome(f"asked {worker} {said}", 1, entry=name_of(entry, ""))
+        outcome = Outcome(f"asked {worker} {said}", 1, entry=name_of(entry, ""))
+        return await self._on_record(outcome)
 
     async def _undo_worker(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
         undo = entry.undo

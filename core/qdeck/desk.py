@@ -5,10 +5,13 @@ Knows no verb and reads no job; the parts inherit it, and `Operator` puts them t
 
 from __future__ import annotations
 
-from qdeck.admin import Denied
+import contextlib
+from dataclasses import replace
+
+from qdeck.admin import Denied, Outcome
 from qdeck.crew import whoami
 from qdeck.deck import Deck
-from qdeck.errors import ReadOnly, SettingsError
+from qdeck.errors import QdeckError, ReadOnly, SettingsError
 from qdeck.journal import Journal
 from qdeck.keys import QueueKeys
 from qdeck.overview import Overview
@@ -55,6 +58,20 @@ class Desk:
     def _write(self, what: str) -> None:
         if self._read_only:
             raise ReadOnlyDoor(f"{what} refused: {READ_ONLY}")
+
+    async def _on_record(self, outcome: Outcome, queue: str = "", mark: str = "") -> Outcome:
+        """Return an outcome with its entry on record, and until when it can be taken back.
+
+        Where the script told no entry, `mark` finds it in a queue: the id or name in its way back.
+        What was done stays done where the record cannot be read.
+        """
+        row = None
+        with contextlib.suppress(Denied, QdeckError, OSError):
+            if outcome.entry:
+                row, _ = await self._journal.find(outcome.entry)
+            elif mark and outcome.changed:
+                row = await self._journal.newest(queue, mark)
+        return outcome if row is None else replace(outcome, entry=row.id, undo_until=row.undo_until)
 
     def _keys(self, queue: str) -> QueueKeys:
         try:

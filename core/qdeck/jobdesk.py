@@ -68,7 +68,8 @@ class JobDesk(Desk):
         why = _EDITS.get(answer[0].decode())
         if why is not None:
             raise Denied(f"the {shown} stays: {why}")
-        return Outcome(f"replaced the {shown}", 1, entry=name_of(answer[1].decode(), ref.queue))
+        entry = name_of(answer[1].decode(), ref.queue)
+        return await self._on_record(Outcome(f"replaced the {shown}", 1, entry=entry))
 
     async def _undo_edit(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
         ref = JobRef(str(entry.undo.get("id")), row.queue)
@@ -171,7 +172,8 @@ class JobDesk(Desk):
         if len(word) > 1:
             raise Denied(f"job {word} in {queue} holds that unique key; nothing was enqueued")
         how = "due later" if word == "s" else "pending"
-        return Outcome(f"enqueued {body.task} in {queue} as {job_id}, {how}", 1, refs=(ref,))
+        said = f"enqueued {body.task} in {queue} as {job_id}, {how}"
+        return await self._on_record(Outcome(said, 1, refs=(ref,)), queue, job_id)
 
 
 def _waits(row: JobRow) -> bool:

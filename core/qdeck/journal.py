@@ -20,6 +20,8 @@ __all__ = ["Journal", "name_of"]
 
 #: Entries of one stream that a window reaches back at most.
 _DEEPEST: Final = 2000
+#: Acts of a queue among which that of a moment ago is looked for.
+_LAST: Final = 20
 
 
 def name_of(entry: str, queue: str) -> str:
@@ -74,6 +76,17 @@ class Journal:
         later = [read_entry(part[0], part[1]) for part in items(replies[1])]
         undone = next((each.actor for each in later if each.of == entry.id), "")
         return _row(entry, queue, undone, server_ms(replies[2])), entry
+
+    async def newest(self, queue: str, mark: str) -> AuditRow | None:
+        """Return the newest of the last acts in a queue that is taken back by this id or name."""
+        found, clock = await self._reader.read(
+            [("XREVRANGE", self._stream(queue), "+", "-", "COUNT", _LAST), ("TIME",)]
+        )
+        for part in items(found):
+            entry = read_entry(part[0], part[1])
+            if mark in (entry.undo.get("id"), entry.undo.get("name")):
+                return _row(entry, queue, "", server_ms(clock))
+        return None
 
     async def copies(self, queues: Sequence[str]) -> tuple[Cleared, ...]:
         """Return the copies of cleared jobs in some queues, newest first."""

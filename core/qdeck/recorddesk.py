@@ -131,7 +131,8 @@ class RecordDesk(Desk):
         if changed < 0:
             raise Denied(f"{name} stays {was}: {_SINCE}")
         said = f"{done} {name}" if changed else f"{name} was {was} already"
-        return Outcome(said, changed, entry=name_of(entry, queue) if entry else "")
+        named = name_of(entry, queue) if entry else ""
+        return await self._on_record(Outcome(said, changed, entry=named))
 
     async def _undo_pause(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
         undo = entry.undo
@@ -168,7 +169,8 @@ class RecordDesk(Desk):
         if changed < 0:
             raise Denied(f"the limits of {queue} stay: {_SINCE}")
         said = f"{queue} has {words}" + ("" if changed else " already")
-        return Outcome(said, changed, entry=name_of(entry, queue) if entry else "")
+        named = name_of(entry, queue) if entry else ""
+        return await self._on_record(Outcome(said, changed, entry=named))
 
     async def _undo_limits(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
         limit, rate = str(entry.undo.get("limit") or ""), str(entry.undo.get("rate") or "")
@@ -203,7 +205,7 @@ class RecordDesk(Desk):
         if not total:
             return Outcome(f"{queue} has no {state} jobs")
         said = f"cleared {_jobs(total, state)} of {queue}; kept for 24 h"
-        return Outcome(said, total, entry=name_of(entry, queue))
+        return await self._on_record(Outcome(said, total, entry=name_of(entry, queue)))
 
     async def cleared(self, queue: str | None = None) -> tuple[Cleared, ...]:
         """Return the copies that are kept, newest first."""
@@ -236,7 +238,8 @@ class RecordDesk(Desk):
                 said = f"restored {jobs} of {copy.queue}"
                 if why:
                     said += f"; this cannot be taken back: {why}"
-                return Outcome(said, step.total, entry=name_of(step.entry, copy.queue))
+                named = name_of(step.entry, copy.queue)
+                return await self._on_record(Outcome(said, step.total, entry=named))
 
     async def _undo_restore(self, row: AuditRow, entry: Entry, dry_run: bool) -> Outcome:
         copies = await self.cleared(row.queue)

@@ -162,7 +162,8 @@ class ScheduleDesk(ScheduleVerbs):
         if words == ["u"]:
             return Outcome(f"{name}: another job holds its unique key; nothing was enqueued")
         made = (JobRef(job_id, entry.queue),)
-        return Outcome(f"enqueued job {job_id} of {name}", 1, refs=made)
+        outcome = Outcome(f"enqueued job {job_id} of {name}", 1, refs=made)
+        return await self._on_record(outcome, entry.queue, job_id)
 
     async def backfill_schedule(
         self, name: str, start: datetime, end: datetime, *, dry_run: bool = False
@@ -260,7 +261,8 @@ class ScheduleDesk(ScheduleVerbs):
         )
         if await self.reader.run(command) < 0:
             raise Outrun(f"somebody else changed schedule {name} meanwhile; it is disabled")
-        return Outcome(f"moved {name} from queue {entry.queue} to {queue}", 1)
+        outcome = Outcome(f"moved {name} from queue {entry.queue} to {queue}", 1)
+        return await self._on_record(outcome, queue, "" if of else name)
 
     async def _past(self, entry: Entry) -> list[Past]:
         """Return the history of a schedule for another queue, where its jobs cannot be asked."""

@@ -103,7 +103,7 @@ class ScheduleVerbs(Desk):
             mine = now is not None and now.stored.editor == self._actor
             if now is None or not mine or now.stored.spec != plan.text():
                 raise Outrun(f"somebody else added schedule {name!r} first; nothing was changed")
-        return Outcome(f"added {said}", 1)
+        return await self._on_record(Outcome(f"added {said}", 1), keys.queue, name)
 
     async def edit_schedule(
         self, spec: ScheduleSpec, revision: int, *, dry_run: bool = False
@@ -156,7 +156,7 @@ class ScheduleVerbs(Desk):
             until=stored.until,
             next_slot=None if same else due if stored.enabled else 0,
         )
-        return Outcome(f"{done} {said}", 1)
+        return await self._on_record(Outcome(f"{done} {said}", 1), entry.queue, entry.name)
 
     async def enable_schedule(self, name: str, *, dry_run: bool = False) -> Outcome:
         """Let it fire again, from the next slot after now."""
@@ -172,7 +172,7 @@ class ScheduleVerbs(Desk):
             return Outcome(f"would enable {said}", 1)
         note = Note(self._actor, "enable schedule", "enabled")
         await self._put_plan(entry, entry.stored.spec, note, next_slot=due)
-        return Outcome(f"enabled {said}", 1)
+        return await self._on_record(Outcome(f"enabled {said}", 1), entry.queue, name)
 
     async def disable_schedule(
         self, name: str, until: datetime | None = None, *, dry_run: bool = False
@@ -190,7 +190,7 @@ class ScheduleVerbs(Desk):
             return Outcome(f"would disable {said}", 1)
         note = Note(self._actor, "disable schedule", f"until {rfc3339(wake)}" if wake else "off")
         await self._put_plan(entry, entry.stored.spec, note, enabled=False, until=wake)
-        return Outcome(f"disabled {said}", 1)
+        return await self._on_record(Outcome(f"disabled {said}", 1), entry.queue, name)
 
     async def remove_schedule(self, name: str, *, dry_run: bool = False) -> Outcome:
         """Remove it with its history; its jobs stay."""
@@ -200,7 +200,7 @@ class ScheduleVerbs(Desk):
             return Outcome(f"would remove {name}", 1)
         await self._put_plan(entry, "", Note(self._actor, "remove schedule", "removed"))
         await self.reader.one("HDEL", self._deck.shared.schedules, name)
-        return Outcome(f"removed {name}", 1)
+        return await self._on_record(Outcome(f"removed {name}", 1), entry.queue, name)
 
     async def _undo_schedule(self, row: AuditRow, act: Act, dry_run: bool) -> Outcome:
         """Put a schedule back as an act found it, unless somebody changed it since."""

@@ -289,6 +289,33 @@ async def test_a_read_only_door_reads_the_record_and_writes_nothing(
         await door.close()
 
 
+async def test_an_outcome_tells_its_entry_and_until_when_it_can_be_taken_back(
+    valkey: Server, prefix: str
+) -> None:
+    async with Desk(valkey.url, prefix) as desk:
+        door = desk.operator
+        (one, two) = await desk.put(2)
+        (later,) = await desk.put(1, delay=3600)
+        for act in (
+            door.pause("q"),
+            door.resume("q"),
+            door.set_limits("q", 3, None),
+            door.edit_payload(JobRef(one, "q"), '{"n": 9}'),
+            door.enqueue_again(JobRef(one, "q")),
+            door.cancel([JobRef(one, "q"), JobRef(two, "q")]),
+            door.run_now([JobRef(later, "q")]),
+            door.move_queue([JobRef(later, "q")], "other"),
+            door.clear("q"),
+        ):
+            outcome = await act
+            row = await newest(desk)
+            assert (outcome.entry, outcome.undo_until) == (row.id, row.undo_until)
+            assert outcome.undo_until is not None
+            assert outcome.undo_until - row.at == timedelta(hours=24)
+        nothing = await door.cancel([JobRef(one, "q")])
+        assert (nothing.changed, nothing.entry, nothing.undo_until) == (0, "", None)
+
+
 async def test_what_has_no_way_back_says_why(valkey: Server, prefix: str) -> None:
     async with Desk(valkey.url, prefix) as desk:
         door, keys = desk.operator, desk.deck.keys("q")

@@ -155,6 +155,11 @@ WRITES: dict[str, Words] = {
 }
 #: Writes on this machine, which no server records and which need none of this stage.
 LOCAL = {"server start", "server stop"}
+#: Writes that have no way back, or are one.
+ONE_WAY = {
+    "recover", "workers recover", "workers stop", "workers stack", "make job", "ops undo",
+    "ops abort",
+}  # fmt: skip
 #: Writes whose JSON says more than that of the others.
 OWN_SHAPE = {
     "enqueue": ["id", "queue", "state"],
@@ -270,6 +275,8 @@ def test_a_write_is_tried_refused_and_done(
         assert (done["changed"] > 0, done["error"]) == (True, None)
         assert done["changed"] == tried["changed"]
         assert done["text"] != tried["text"]
+        assert (done["undo_until"] is not None) == (name not in ONE_WAY)
+        assert done["undo_until"] is None or done["entry"] or done["operation"]
         after = (dump(valkey, stage.prefix), files(tmp_path))
         assert after != (before, there)
 

@@ -182,7 +182,8 @@ class Selection:
 class Outcome:
     """What a write did: one line for the operator, how many it changed, and what it left alone.
 
-    `entry` is the id of its audit entry, for `undo`; `refs` are the jobs that it made.
+    `entry` is the id of its audit entry, for `undo` until `undo_until` (None: not at all); `refs`
+    are the jobs that it made.
     """
 
     text: str
@@ -190,6 +191,7 @@ class Outcome:
     skipped: tuple[Skipped, ...] = ()
     entry: str = ""
     refs: tuple[JobRef, ...] = ()
+    undo_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

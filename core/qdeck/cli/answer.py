@@ -98,10 +98,14 @@ def tell(outcome: Outcome, as_json: bool, dry_run: bool = False, *, strict: str 
             skipped=outcome.skipped,
             jobs=outcome.refs,
             entry=outcome.entry,
+            undo_until=outcome.undo_until,
             error=error,
         ).print()
     elif not error:
         click.echo(outcome.text)
+        if outcome.undo_until is not None:
+            until = f"{outcome.undo_until:%Y-%m-%d %H:%M} UTC"
+            click.echo(f"take it back until {until}: qdeck undo {outcome.entry}", err=True)
         for line in shown:
             click.echo(line, err=True)
     if error:

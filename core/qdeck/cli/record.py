@@ -80,8 +80,6 @@ async def clear(
         confirm(f"Clear {jobs} of {queue}?", yes)
     outcome = await door.admin.clear(queue, named)
     tell(outcome, as_json)
-    if outcome.changed and not as_json:
-        click.echo(f"take it back: qdeck undo {outcome.entry}")
 
 
 @click.command()
