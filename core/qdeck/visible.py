@@ -1,6 +1,7 @@
 """Keeps what jobs, operators and servers wrote from commanding the terminal that shows it.
 
-Only a terminal is guarded: what goes to a file or a pipe stays as it is, byte for byte.
+Only a terminal is guarded: what goes to a file or a pipe stays as it is, byte for byte. What the
+locale has no character for is written as an escape, wherever it goes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Visible(io.TextIOWrapper):
 
 
 def guard(words: Sequence[str]) -> None:
-    """Let stdout and stderr take no command from text where they are terminals."""
+    """Let stdout and stderr take any text, and no command from it where they are terminals."""
     if not set(OPEN).intersection(words[:1]):
         sys.stdout = _guarded(sys.stdout)
         sys.stderr = _guarded(sys.stderr)
@@ -39,7 +40,11 @@ def guard(words: Sequence[str]) -> None:
 def _guarded(stream: TextIO) -> TextIO:
     """Return a stream, or what guards the terminal that it writes to."""
     # A program that was started without the stream has None in its place.
-    if not isinstance(stream, io.TextIOWrapper) or not stream.isatty():
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    if stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
+    if not stream.isatty():
         return stream
     stream.flush()
     return Visible(

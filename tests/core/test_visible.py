@@ -43,3 +43,17 @@ def test_an_error_shows_what_was_typed_without_its_commands_on_a_terminal_only(
     assert code == 2
     assert (b"\x1b" in told) is not terminal
     assert b"]0;title" in told
+
+
+def test_what_the_locale_has_no_character_for_is_written_as_an_escape(tmp_path: Path) -> None:
+    (tmp_path / "qdeck.toml").write_text('name = "名"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "qdeck_tui", "config"],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONIOENCODING": "latin-1:strict", "XDG_CONFIG_HOME": str(tmp_path / "config")},
+        capture_output=True,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    assert b"\\u540d" in done.stdout + done.stderr
