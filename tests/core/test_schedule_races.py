@@ -145,7 +145,7 @@ async def test_verbs_that_meet_a_removal_say_so(desk: Desk) -> None:
     with pytest.raises(Denied, match="no schedule 'report'"):
         await desk.operator._put_plan(entry, entry.stored.spec, None)
     with pytest.raises(Denied, match="no schedule 'report'"):
-        await desk.operator._fire_plan(entry, [(0, "job", b"\x90")], "", 1)
+        await desk.operator._fire_plan(entry, [(0, "job", b"\x90")], "")
 
 
 async def test_a_worker_leaves_an_unreadable_schedule_alone_and_fires_the_others(
