@@ -125,6 +125,13 @@ async def test_no_moves_nothing_and_forgets_the_draft() -> None:
         await desk.until("40 jobs to queue:")
         await desk.press("enter")
         await desk.until("no name was typed; nothing was moved")
+        # A yes that comes with the name is dropped, and said.
+        await desk.press("M")
+        await desk.until("40 jobs to queue:")
+        desk.burst("webhooks\ryyy")
+        await desk.until("typed too early, dropped")
+        assert not twin.started
+        await desk.press("escape")
     assert twin.records == before
     assert not twin.started
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from qdeck.admin import Admin, Denied, Diff, Draft, ErrorGroup, JobRef, JobRow, Window
+from qdeck.admin import Admin, Diff, Draft, ErrorGroup, JobRef, JobRow, Window
 from qdeck_tui.actions import Subject
 from qdeck_tui.desk import Console
 from qdeck_tui.format import prose, safe, short_id
@@ -92,7 +92,7 @@ class Trial:
             changes, admin = changes_of(line), self._desk.admin
             if changes and admin is not None:
                 draft = await admin.patch(self.refs, changes, retry=True, dry_run=True)
-        except (Denied, OSError) as error:
+        except Exception as error:
             problem = str(error)
         finally:
             self._busy = False
