@@ -12,7 +12,7 @@ from tests.tui.stock import filled
 from tests.tui.twin import START, Twin
 
 from qdeck.admin import Diff, JobRef, Operation
-from qdeck_tui.screens.changes import shown_diff
+from qdeck_tui.screens.changes import changes_of, shown_diff
 from qdeck_tui.screens.opsline import recent, told
 
 LINE = 'args.currency = "EUR"'
@@ -188,6 +188,21 @@ def test_what_ended_long_ago_is_not_shown() -> None:
 )
 def test_a_diff_shows_what_changes(before: str, after: str, shown: str) -> None:
     assert shown_diff(Diff(JobRef("x", "q"), before, after)) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ('args.a = "x;y" ; -b', ['args.a = "x;y"', "-b"]),
+        ("a = 1;b = 2;", ["a = 1", "b = 2"]),
+        (r'a = "\";" ; b -> c', [r'a = "\";"', "b -> c"]),
+        ("", []),
+    ],
+)
+def test_changes_stand_with_a_semicolon_between_them_and_texts_may_hold_one(
+    line: str, changes: list[str]
+) -> None:
+    assert [each.line for each in changes_of(line)] == changes
 
 
 def test_a_diff_shows_why_a_change_is_refused() -> None:

@@ -15,7 +15,21 @@ _SHAPE = "args.name = value, -args.name or args.old -> new"
 
 def changes_of(line: str) -> list[Change]:
     """Return the changes of a line; several stand with `;` between them. Raises Denied."""
-    return [Change.parse(part) for part in line.split(";") if part.strip()]
+    return [Change.parse(part) for part in _parts(line) if part.strip()]
+
+
+def _parts(line: str) -> list[str]:
+    """Return what stands between the `;` of a line that are not within a text of JSON."""
+    parts, inside, at = [""], False, 0
+    while at < len(line):
+        size = 2 if inside and line[at] == "\\" else 1
+        inside ^= line[at] == '"'
+        if line[at] == ";" and not inside:
+            parts.append("")
+        else:
+            parts[-1] += line[at : at + size]
+        at += size
+    return parts
 
 
 def flaw_of(line: str) -> str:
