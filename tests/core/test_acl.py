@@ -62,6 +62,15 @@ async def test_a_producer_enqueues_and_awaits_what_a_worker_runs(prefix: str) ->
             await task
 
 
+async def test_what_a_producer_enqueues_as_an_operator_goes_on_record(prefix: str) -> None:
+    with Server() as server:
+        async with make(login(server, "producer", prefix), prefix) as producer:
+            producer.actor = "ann"
+            job = await producer.enqueue("double", {"n": 1})
+            assert job.state == "pending"
+            assert [entry.actor for entry in await producer.admin().audit()] == ["ann"]
+
+
 async def test_a_producer_may_not_delete_what_is_pending(prefix: str) -> None:
     with Server() as server:
         producer = make(login(server, "producer", prefix), prefix)
