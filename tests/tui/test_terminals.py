@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,5 +140,11 @@ def test_the_size_changes_back_and_forth_and_everything_is_drawn(desk: Desk) -> 
             pty.resize(*size)
             pty.wait(lambda: "? help" in pty.text.split("\n")[-1], f"footer at {size}")
             pty.wait_for("alpha")
+        # Larger again before the console has drawn for the smaller size.
+        for gap in (0.002, 0.004, 0.006, 0.012):
+            pty.resize(60, 16)
+            time.sleep(gap)
+            pty.resize(80, 24)
+            pty.wait(lambda: "? help" in pty.text.split("\n")[-1], f"footer after {gap} s")
         pty.press("q")
         assert pty.ended() == 0

@@ -337,8 +337,8 @@ class DeltaMixin(App[None]):
         # Its first two events only tell the size that everything was drawn for.
         if self._sizes_told >= 2 or not again:
             self.forget_frame()
-            if again:
-                # Textual takes no notice of the same size again.
+            if self._sizes_told >= 2 and event.size in (self._size, self.screen._compositor.size):
+                # Textual takes no notice of the same size again, nor of another one in between.
                 self.screen.refresh()
         self._sizes_told += 1
 
