@@ -50,7 +50,7 @@ class Heart:
         self._interval = worker.deck.settings.lease / 3
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._live, name="qdeck-heart", daemon=True)
-        self._pulse = time.monotonic()
+        self._pulse = self._asked = time.monotonic()
         self._beaten = 0.0
         self._announced = 0.0
         self._loop_thread = 0
@@ -72,18 +72,22 @@ class Heart:
 
     @property
     def stuck_for(self) -> float:
-        """Seconds that the loop has not answered, 0 while it does."""
-        silent = time.monotonic() - self._pulse
+        """Seconds that the loop has not answered what it was asked, 0 while it does."""
+        if self._pulse >= self._asked:
+            return 0.0
+        silent = time.monotonic() - self._asked
         return silent if silent > max(2 * self._interval, 1.0) else 0.0
 
     def _live(self) -> None:
         lane: SyncLane | None = None
         next_beat = 0.0
         control = self._deck.shared.control(self._worker.id)
+        turned = time.monotonic()
         while not self._stop.is_set():
             try:
                 now = time.monotonic()
-                self._worker.post(self._answer)
+                self._ask(now, now - turned)
+                turned = now
                 self._look_at_loop()
                 if now >= next_beat:
                     if self._worker.held() or now - self._beaten > 1.9 * self._interval:
@@ -114,6 +118,18 @@ class Heart:
                 self._beaten = self._announced = 0.0
                 self._stop.wait(min(self._interval, 1.0))
         _close(lane)
+
+    def _ask(self, now: float, rested: float) -> None:
+        """Ask the loop for a sign of life, once until it answers.
+
+        Where this thread itself was held up (a suspended process, a server that hangs), the loop may
+        have been as well: its time begins again.
+        """
+        answered = self._pulse >= self._asked
+        if answered or rested > 2 * self._interval:
+            self._asked = now
+        if answered:
+            self._worker.post(self._answer)
 
     def _answer(self) -> None:
         self._pulse = time.monotonic()

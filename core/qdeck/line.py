@@ -198,7 +198,8 @@ class Lines:
 
     def next_at(self) -> float | None:
         """Return when the first queue has a reason to be looked at, in monotonic seconds."""
-        times = [line.next_at for line in self._lines if line.next_at is not None]
+        # Read once each: what a queue waits for may pass meanwhile.
+        times = [at for line in self._lines if (at := line.next_at) is not None]
         return min(times, default=None)
 
     async def drained(self) -> bool:

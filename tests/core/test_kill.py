@@ -214,6 +214,21 @@ async def test_a_loop_that_stays_blocked_ends_the_process_with_70(
     assert not found.state.finished
 
 
+async def test_a_worker_that_was_suspended_for_longer_than_that_goes_on(
+    deck: Deck, valkey: Server, prefix: str, logs: Path
+) -> None:
+    deck.registry.add(steady.deck.registry.get("work"))
+    with crew(valkey, prefix, logs, lease=0.6, QUEUE_STUCK_EXIT="2") as workers:
+        child = workers.start()
+        await finished(deck, await deck.enqueue("work", {"ms": 1}))
+        child.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(3.5)
+        child.send_signal(signal.SIGCONT)
+        await finished(deck, await deck.enqueue("work", {"ms": 1}))
+        assert child.poll() is None
+        assert "is blocked" not in workers.log()
+
+
 @pytest.mark.parametrize("task", ["hang_in_thread", "hang_in_loop", "hang_in_child"])
 async def test_a_signal_stops_a_worker_and_a_second_one_forces_it_beside_what_never_ends(
     deck: Deck, valkey: Server, prefix: str, logs: Path, task: str

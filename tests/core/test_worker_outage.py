@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from tests.core.serving import eventually, finished, new_deck, serving
 from tests.servers import Cluster, Sentinels, Server
 
-from qdeck import Deck, State
+from qdeck import ConnectionFailed, Deck, State
+from qdeck.line import Lines
+from qdeck.queue import Turn
 
 
 @pytest.fixture
@@ -155,3 +159,16 @@ async def test_an_embedded_server_that_is_killed_is_started_again_by_who_uses_it
             await finished(deck, await deck.enqueue("note", {"n": 3}))
             await finished(deck, later)
     assert sorted(ran) == [1, 2, 3]
+
+
+async def test_what_a_queue_waits_for_may_pass_while_it_is_asked(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Lines([("a", None), ("b", None)], deck)
+    for line in lines:
+        line.take(Turn([], [], None, again=False), 1, 0)
+        line.fail(ConnectionFailed("away"))
+    ends = [at for line in lines if (at := line.next_at) is not None]
+    moments = itertools.cycle([0.0, max(ends) + 1])
+    monkeypatch.setattr("qdeck.line.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    assert lines.next_at() == ends[0]
