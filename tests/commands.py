@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["APP", "Program"]
+__all__ = ["APP", "PATIENCE", "Program"]
 
 #: Seconds after which a program that does not end is one that hangs.
 PATIENCE = 120.0

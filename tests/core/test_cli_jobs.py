@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
 
-from tests.commands import Program
+from tests.commands import PATIENCE, Program
 
 JOB_FIELDS = {
     "id",
@@ -150,6 +151,31 @@ def test_cancel_and_delete_change_what_may_be_changed(qdeck: Program) -> None:
     qdeck.fails("job", one)
     qdeck.fails("job", two)
     assert qdeck.json("jobs") == []
+
+
+def test_a_program_that_was_started_without_its_streams_asks_for_yes(qdeck: Program) -> None:
+    job_id = qdeck.enqueue("send", "to=x", "-q", "mail")
+
+    def closed(streams: str, *words: str) -> tuple[int, str, str]:
+        line = ["sh", "-c", f'exec "$@" {streams}', "sh", *qdeck.command(*words)]
+        done = subprocess.run(
+            line, cwd=qdeck.folder, env=qdeck.environ, capture_output=True, text=True,
+            timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
+
+    for words in (("clear", "mail"), ("delete", job_id)):
+        code, out, said = closed("<&-", *words)
+        assert (code, out, said.count("\n")) == (2, "", 1), said
+        assert "Without a terminal to ask on, give --yes." in said
+    code, out, said = closed("<&-", "make", "job", "SendFax")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--path" in said
+    assert closed("<&-", "schedule", "import") == (0, "", "")
+    for words in (("dead", "export"), ("schedule", "export"), ("worker", "app.py", "--burst")):
+        assert closed("<&- >&-", *words)[:2] == (0, ""), words
+    assert closed("<&- >&- 2>&-", "clear", "mail") == (0, "", "")
+    assert qdeck.json("job", job_id)["state"] == "completed"
 
 
 def test_retry_gives_a_dead_job_another_round(qdeck: Program) -> None:

@@ -74,6 +74,11 @@ ALIASES: Final[Mapping[str, str]] = {
     "make:job": "make job",
 }
 
+_STREAMS: Final = (
+    ("stdin", os.O_RDONLY, "r"),
+    ("stdout", os.O_WRONLY, "w"),
+    ("stderr", os.O_WRONLY, "w"),
+)
 #: The exit code after Ctrl+C.
 INTERRUPTED: Final = 130
 
@@ -114,6 +119,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
     An error is one line on stderr that says what to do next.
     """
+    _open_closed()
     try:
         code: Any = program.main(
             args=None if words is None else list(words),
@@ -140,6 +146,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(str(error) or type(error).__name__, 1)
     return code if isinstance(code, int) else 0
+
+
+def _open_closed() -> None:
+    """Let streams that the program was started without read and write nothing."""
+    for name, flags, mode in _STREAMS:
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
 
 
 def _fail(message: str, code: int) -> int:
