@@ -13,7 +13,7 @@ from tests.servers import Server
 
 import qdeck
 from qdeck.admin import Denied, ScheduleSpec
-from qdeck.errors import ReadOnly
+from qdeck.errors import QdeckError, ReadOnly
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -69,6 +69,32 @@ async def test_what_a_producer_enqueues_as_an_operator_goes_on_record(prefix: st
             job = await producer.enqueue("double", {"n": 1})
             assert job.state == "pending"
             assert [entry.actor for entry in await producer.admin().audit()] == ["ann"]
+
+
+@pytest.mark.parametrize("delay", [None, 5.0])
+async def test_an_enqueue_that_may_not_go_on_record_leaves_nothing(
+    prefix: str, delay: float | None
+) -> None:
+    with Server() as server:
+        url = login(server, "producer", prefix)
+        async with make(url, prefix) as producer:
+            await producer.enqueue("double", {"n": 1})
+            keys = producer.keys("default")
+            before = [server.ask("HGETALL", key) for key in (keys.tasks, keys.meta)]
+            assert server.ask("ACL", "SETUSER", "producer", "-xadd") == b"OK"
+            producer.actor = "ann"
+            with pytest.raises(QdeckError, match=r"(?i)permission|may not|xadd"):
+                await producer.enqueue("double", {"n": 2}, delay=delay)
+            found = server.ask("KEYS", f"{keys.tag.replace('{', '[{]')}j:*")
+            assert isinstance(found, list)
+            assert len(found) == 1
+            counts = [server.ask("HGETALL", key) for key in (keys.tasks, keys.meta)]
+            assert [_without_zeros(each) for each in counts] == [_without_zeros(x) for x in before]
+
+
+def _without_zeros(flat: object) -> dict[bytes, bytes]:
+    assert isinstance(flat, list)
+    return {k: v for k, v in zip(flat[::2], flat[1::2], strict=True) if v != b"0"}
 
 
 async def test_a_producer_may_not_delete_what_is_pending(prefix: str) -> None:

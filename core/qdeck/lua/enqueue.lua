@@ -206,7 +206,10 @@ repeat
     end
   end
   sooner = false
-  if actor and actor ~= '' then call('XLEN', KEYS[8]) end
+  if actor and actor ~= '' then
+    call('XLEN', KEYS[8])
+    call('ZCARD', KEYS[1])
+  end
   if #scheduled > 0 then
     local first = bounded(call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2], 90000000000000)
     sooner = soonest < math.min(first, 90000000000000)
@@ -264,6 +267,13 @@ if sooner then
 elseif open then
   open = enter(KEYS[7], 'NX', 0, '1')
 end
+if actor and actor ~= '' and not refused then
+  local target = last == 4 and 'job ' .. ARGV[3] or fresh .. ' jobs'
+  local noted = redis.pcall('XADD', KEYS[8], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb',
+    'enqueue', 'target', target, 'count', fresh, 'outcome',
+    #scheduled > 0 and 'scheduled' or 'pending')
+  if type(noted) == 'table' then refused = noted end
+end
 if #ready > 0 then enter(KEYS[1], unpack(ready)) end
 if refused then
   for i = 1, #undo, 3 do call('HINCRBY', undo[i], undo[i + 1], undo[i + 2]) end
@@ -284,10 +294,6 @@ if actor == '' then
   for i = 1, #records, 2 do
     call('SET', tag .. 'moved:' .. string.sub(records[i], #tag + 3), 1, 'EX', 604800)
   end
-elseif actor then
-  local target = last == 4 and 'job ' .. ARGV[3] or fresh .. ' jobs'
-  call('XADD', KEYS[8], 'MAXLEN', '~', 10000, '*', 'actor', actor, 'verb', 'enqueue', 'target',
-    target, 'count', fresh, 'outcome', #scheduled > 0 and 'scheduled' or 'pending')
 end
 if #scheduled > 0 then call('ZADD', KEYS[2], unpack(scheduled)) end
 return answers
