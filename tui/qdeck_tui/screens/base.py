@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -19,8 +20,6 @@ from qdeck_tui.widgets.pane import Pane, TextPane
 from qdeck_tui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from textual.timer import Timer
-
     from qdeck_tui.poller import LogRead, Read
 
 __all__ = ["View", "take"]
@@ -55,7 +54,7 @@ class View(EagerScreen):
         self.panes: list[Pane] = []
         self.at = 0
         self.zoomed = False
-        self._rest: Timer | None = None
+        self._rest: asyncio.TimerHandle | None = None
 
     @property
     def desk(self) -> Console:
@@ -241,8 +240,8 @@ class View(EagerScreen):
     def poll_at_rest(self) -> None:
         """Read again once the cursor stays where it is."""
         if self._rest is not None:
-            self._rest.stop()
-        self._rest = self.set_timer(REST, self.desk.poll)
+            self._rest.cancel()
+        self._rest = asyncio.get_running_loop().call_later(REST, self.desk.poll)
 
 
 def take(pane: Pane, value: object) -> bool:
