@@ -23,6 +23,7 @@ __all__ = [
     "check_default",
     "check_size",
     "encode_mapping",
+    "no_number",
     "refuse_no_numbers",
     "short",
 ]
@@ -236,14 +237,22 @@ def encode_mapping(task: str, values: Mapping[str, Any]) -> bytes:
 
 def refuse_no_numbers(task: str, values: Mapping[str, Any]) -> None:
     """Raise InvalidPayload naming the argument that is, or holds, NaN or an infinite number."""
+    problem = no_number(values)
+    if problem:
+        raise InvalidPayload(f"task {task!r}: argument {problem}")
+
+
+def no_number(values: object) -> str:
+    """Return where a value is, or holds, NaN or an infinite number, and what to give; else ""."""
     found = _no_number(values)
-    if found is not None:
-        path, value = found
-        word = "NaN" if value != value else "-Infinity" if value < 0 else "Infinity"
-        raise InvalidPayload(
-            f"task {task!r}: argument {path.removeprefix('.')!r}: {word} is no JSON value; give a "
-            f'number, null, or the text "{word}" in quotes'
-        )
+    if found is None:
+        return ""
+    path, value = found
+    word = "NaN" if value != value else "-Infinity" if value < 0 else "Infinity"
+    return (
+        f"{path.removeprefix('.')!r}: {word} is no JSON value; give a number, null, or the text "
+        f'"{word}" in quotes'
+    )
 
 
 def _no_number(value: Any) -> tuple[str, float] | None:

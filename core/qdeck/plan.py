@@ -16,6 +16,7 @@ import msgspec
 from qdeck.cron import Cron
 from qdeck.errors import InvalidPayload, SettingsError
 from qdeck.options import check_name
+from qdeck.payload import refuse_no_numbers
 from qdeck.terms import Options, check_seconds, make_options
 from qdeck.zone import find_zone
 
@@ -145,7 +146,7 @@ def make_plan(
         expression=cron.expression,
         task=check_name("task", task),
         zone=zone,
-        payload=_payload(payload or {}),
+        payload=_payload(task, payload or {}),
         options=_options(options or {}),
         misfire=_word("misfire", misfire, Misfire),
         overlap=_word("overlap", overlap, Overlap),
@@ -173,10 +174,12 @@ def _word(what: str, value: object, kind: Any) -> Any:
     return value
 
 
-def _payload(given: object) -> dict[str, Any]:
+def _payload(task: str, given: object) -> dict[str, Any]:
     try:
         if not isinstance(given, Mapping):
             raise TypeError("it is no object of arguments")
+        # What is no number would be written as null.
+        refuse_no_numbers(task, given)
         value = msgspec.json.decode(msgspec.json.encode(dict(given)))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidPayload(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any, Final
 
 import msgspec
@@ -99,7 +99,25 @@ def _read(name: str, table: object) -> Wanted:
     for key in ("payload", "options"):
         if isinstance(table.get(key), str):
             table[key] = _json(name, key, table[key])
+    _refuse_times(name, "payload", table.get("payload"))
+    if isinstance(table.get("options"), dict):
+        _refuse_times(name, "options.metadata", table["options"].get("metadata"))
     return Wanted(ScheduleSpec(name, **table), enabled, until)
+
+
+def _refuse_times(name: str, path: str, value: object) -> None:
+    """Raise Denied naming a date or a time, which TOML has and JSON does not."""
+    if isinstance(value, (date, time)):
+        raise Denied(
+            f"schedule {name}: {path} = {value.isoformat()} is a date or a time, which JSON does "
+            f'not have; write the text "{value.isoformat()}" in quotes'
+        )
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _refuse_times(name, f"{path}.{key}", each)
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            _refuse_times(name, f"{path}[{place}]", each)
 
 
 def _json(name: str, key: str, text: str) -> Any:

@@ -19,6 +19,7 @@ from qdeck.backoff import LONGEST_DELAY, BackoffLike, as_backoff
 from qdeck.errors import SettingsError
 from qdeck.job import parse_priority
 from qdeck.options import check_name
+from qdeck.payload import no_number
 
 __all__ = [
     "NO_OPTIONS",
@@ -215,15 +216,19 @@ def check_metadata(value: object) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise TypeError("the names must be text")
         metadata = dict(value)
-        size = len(msgspec.json.encode(metadata))
+        raw = msgspec.json.encode(metadata)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise SettingsError(
             f"metadata {value!r:.100} is not usable: {error}; give a mapping of text to JSON values"
         ) from None
-    if size > METADATA_BYTES:
+    # What is no number is written like nothing.
+    problem = no_number(metadata) if b"null" in raw else ""
+    if problem:
+        raise SettingsError(f"metadata {problem}")
+    if len(raw) > METADATA_BYTES:
         raise SettingsError(
-            f"metadata has {size} bytes, more than the limit of {METADATA_BYTES}; store the data "
-            "elsewhere and give a reference"
+            f"metadata has {len(raw)} bytes, more than the limit of {METADATA_BYTES}; store the "
+            "data elsewhere and give a reference"
         )
     return metadata
 

@@ -164,6 +164,7 @@ def test_a_program_that_was_started_without_its_streams_asks_for_yes(qdeck: Prog
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
 
+    words: tuple[str, ...]
     for words in (("clear", "mail"), ("delete", job_id)):
         code, out, said = closed("<&-", *words)
         assert (code, out, said.count("\n")) == (2, "", 1), said

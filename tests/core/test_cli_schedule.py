@@ -170,6 +170,18 @@ def test_what_is_not_usable_is_said_in_one_line(
     assert said in qdeck.fails("schedule", *words, code=code)
 
 
+def test_what_is_no_number_is_refused_in_the_payload_of_a_schedule(qdeck: Program) -> None:
+    add(qdeck)
+    before = qdeck.json("schedule", "show", "nightly")
+    every = ("schedule", "add", "x", "--cron", "* * * * *", "--task", "t")
+    edit = ("schedule", "edit", "nightly")
+    assert "'a[1]': NaN is no JSON" in qdeck.fails(*every, "--payload", '{"a": [0, NaN]}')
+    assert "'a': -Infinity" in qdeck.fails(*edit, "--payload", '{"a": -Infinity}', "--dry-run")
+    assert "metadata 'a': NaN" in qdeck.fails(*edit, "--option", 'metadata={"a": NaN}')
+    assert [row["name"] for row in qdeck.json("schedule", "list")] == ["nightly"]
+    assert qdeck.json("schedule", "show", "nightly") == before
+
+
 def test_every_word_about_schedules_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("list", "show", "add", "edit", "remove", "enable", "disable", "run", "next",
                  "backfill", "adopt", "move", "export", "import"):  # fmt: skip

@@ -75,6 +75,9 @@ async def test_an_import_changes_what_differs(desk: Desk) -> None:
     assert await desk.operator.export_schedules() == text
 
 
+TASK = '[schedules.a]\nexpression = "* * * * *"\ntask = "t"\n'
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -88,6 +91,12 @@ async def test_an_import_changes_what_differs(desk: Desk) -> None:
         ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\nenabled = 1', "enabled"),
         ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\npayload = "{"', "payload"),
         ('[schedules.a]\nexpression = "* * * * *"\ntask = "t"\ndisabled_until = 1', "until"),
+        (f"{TASK}payload = {{d = nan}}", "'d': NaN is no JSON value"),
+        (f"{TASK}payload = {{a = [1, {{b = -inf}}]}}", r"'a\[1\].b': -Infinity is no JSON"),
+        (f"{TASK}options = {{metadata = {{d = nan}}}}", "metadata 'd': NaN is no JSON value"),
+        (f"{TASK}payload = {{d = 2026-01-02}}", r'payload.d = 2026-01-02 .*"2026-01-02" in quotes'),
+        (f"{TASK}payload = {{d = [[07:30:00]]}}", r"payload.d\[0\]\[0\] = 07:30:00 is a date or"),
+        (f"{TASK}options.metadata.at = 2026-01-02T03:04:05Z", "options.metadata.at = 2026"),
         ('[schedules."a b"]\nexpression = "* * * * *"\ntask = "t"', "schedule name"),
     ],
 )

@@ -163,6 +163,7 @@ def test_options_lie_on_top_of_each_other_and_change_no_handle(box: SentBox) -> 
         {"unique_for": -1},
         {"metadata": {"a": object()}},
         {"metadata": {1: 2}},
+        {"metadata": {"a": [float("nan")]}},
         {"metadata": {"a": "x" * 100_000}},
         {"max_retries": -1},
         {"max_retries": 1.5},
