@@ -30,7 +30,8 @@ def test_a_class_name_becomes_a_file_name(name: str, file: str) -> None:
 
 @pytest.mark.parametrize(
     "name", ["", "2Fast", "process payment", "Process-Payment", "a/b", "../X", "class", "None",
-             "match", "processPayment", "Zahlung€", "Class", "Json", "Import"],
+             "match", "processPayment", "Zahlung€", "Class", "Json", "Import",
+             "Qdeck", "QDECK", "QdeckTui", "Qdeck_Tui"],
 )  # fmt: skip
 def test_a_bad_name_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="job name"):

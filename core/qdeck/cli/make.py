@@ -49,6 +49,8 @@ class {name}(qdeck.Task, queue="{queue}", max_retries=3, timeout=60):
     async def failed(self, error: Exception) -> None:
         """Do what is to be done once the job is dead."""
 '''
+#: Modules that a file of the same name would hide.
+OURS: Final = ("qdeck", "qdeck_tui")
 #: Folders of a project that jobs are looked for in, before one is asked for.
 FOLDERS: Final = ("jobs", "app/jobs", "src/jobs", "tasks")
 
@@ -109,9 +111,10 @@ def file_name(name: str) -> str:
         )
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     module = words.lower()
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in OURS:
+        owner = "qdeck" if module in OURS else "Python"
         raise SettingsError(
-            f"job name {name!r} would make a module {module}, which Python has already; add a word"
+            f"job name {name!r} would make a module {module}, which {owner} has already; add a word"
         )
     return f"{module}.py"
 
