@@ -145,5 +145,18 @@ def test_what_is_refused_is_said_in_one_line(store: Deck, word: Word) -> None:
     (job_id,) = put(store, 1)
     assert "priority 'x' is not known" in word("priority", job_id, "--to", "x", code=1)
     assert "none of the 1 job can be changed by retry" in word("retry", job_id, code=1)
+    for words in (
+        ("dead", "patch", "--all", "--set", "args.n=2"),
+        ("dead", "retry", "--all"),
+        ("delete", "--state", "cancelled", "-q", "bad"),
+    ):
+        verb = words[1] if words[0] == "dead" else words[0]
+        for more in ((), ("--yes",)):
+            said = word(*words, *more, code=1)
+            assert said == (
+                f"qdeck: no job matches, so {verb} changed nothing; `qdeck jobs` shows those there "
+                "are\n"
+            )
+        assert word(*words, "--dry-run") == f"would {verb} 0 jobs\n"
     described = ("cancel", "--state", "pending", "--where")
     assert "'no' is no field" in word(*described, "no:such", code=1)

@@ -125,7 +125,7 @@ async def run_paced(
     """
     verb = draft.verb.replace("_", " ")
     told = Answer(dry_run=dry_run, warning=draft.warning, diffs=draft.diffs)
-    if not as_json:
+    if not as_json and (draft.total or wanted):
         show_diffs(draft)
     if dry_run and (draft.total or not wanted):
         await door.admin.forget(draft)
@@ -134,6 +134,10 @@ async def run_paced(
         return
     if not draft.total:
         await door.admin.forget(draft)
+        if not wanted:
+            raise WrongState(
+                f"no job matches, so {verb} changed nothing; `qdeck jobs` shows those there are"
+            )
         raise WrongState(
             f"none of the {_jobs(wanted)} can be changed by {verb}: they are in another "
             "state; `qdeck job ID` tells which"
