@@ -19,6 +19,8 @@ def test_help_names_every_word_and_loads_no_console(qdeck: Program) -> None:
     shown = qdeck.run("--help").stdout
     for word in WORDS:
         assert f"\n  {word} " in shown
+    for option in ("--profile NAME", "--theme NAME", "--read-only", "--ascii", "--plain"):
+        assert f"\n  {option} " in shown
     code = (
         "import sys; from qdeck.cli import main; main(['worker', '--help']); "
         "sys.exit(any(name in sys.modules for name in ('textual', 'rich', 'redis')))"
@@ -33,6 +35,18 @@ def test_help_names_every_word_and_loads_no_console(qdeck: Program) -> None:
 def test_every_word_has_help(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word, "--help"]) == 0
     assert "Usage: qdeck " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["make", "server", "dead", "ops", "schedule"])
+def test_a_group_of_words_without_one_of_them_is_answered_with_its_help(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, "--help"]) == 0
+    help_ = capsys.readouterr().out
+    assert main([word]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", help_)
+    assert said.err.startswith(f"Usage: qdeck {word} ")
 
 
 @pytest.mark.parametrize(

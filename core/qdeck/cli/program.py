@@ -64,6 +64,15 @@ WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "completion": ("local", "completion", "Print the completion script of a shell."),
 }
 
+#: What the console takes without a word, each with one line for the help.
+CONSOLE: Final[Mapping[str, str]] = {
+    "--profile NAME": "Open a server of [profiles.NAME] in the user's config.toml.",
+    "--theme NAME": "Draw in the colours of a theme.",
+    "--read-only": "Look, but change nothing.",
+    "--ascii": "Draw with ASCII only.",
+    "--plain": "Draw no boxes; the cursor shows the row.",
+}
+
 #: The other spelling of a word: the words that it stands for.
 ALIASES: Final[Mapping[str, str]] = {
     "queue:work": "worker",
@@ -99,6 +108,11 @@ class _Program(click.Group):
             return found.commands[inner]
         return found
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Options of the console, in place of a word"):
+            formatter.write_dl(list(CONSOLE.items()))
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Words"):
             formatter.write_dl([(word, line) for word, (_, _, line) in WORDS.items()])
@@ -128,6 +142,10 @@ def main(words: Sequence[str] | None = None) -> int:
             standalone_mode=False,
         )
     except click.UsageError as error:
+        if error.ctx is not None and error.format_message() == error.ctx.get_help():
+            # Of a group without a word of it, click says nothing but its help.
+            click.echo(error.format_message(), err=True)
+            return 2
         path = error.ctx.command_path if error.ctx else "qdeck"
         return _fail(f"{error.format_message()} (see {path} --help)", 2)
     except click.Abort as error:
