@@ -12,7 +12,7 @@ from tests.tui.plans import planned
 from tests.tui.stage import running
 from tests.tui.twin import START
 
-from qdeck.admin import ScheduleRow
+from qdeck.admin import ScheduleRow, SlotRow
 from qdeck_tui.format import width
 
 
@@ -219,6 +219,15 @@ async def test_the_first_screen_says_which_schedules_are_late_and_which_run_next
         assert line.index("LATE 4m  backup_db") < line.index("in 9m 03:22  cleanup_tmp")
         assert "6 schedules, 1 off" in text
         assert desk.twin.calls.count("schedules") == 1
+
+
+async def test_the_first_screen_says_which_of_the_next_schedules_ran_late_before() -> None:
+    twin = planned()
+    row = next(each for each in twin.plans.values() if each.name == "cleanup_tmp")
+    ran = SlotRow(START - timedelta(hours=1), outcome="completed", late_s=540.0)
+    twin.plan(replace(row, history=(ran, *row.history)))
+    async with running(twin) as desk:
+        await desk.until("cleanup_tmp  (9m late before)")
 
 
 async def test_the_first_screen_without_schedules_says_which_keys_help() -> None:

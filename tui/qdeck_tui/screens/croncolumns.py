@@ -21,6 +21,7 @@ __all__ = [
     "schedule_columns",
     "schedule_match",
     "schedule_soonest",
+    "was_late",
 ]
 
 #: Seconds from which a slot that nobody handled is late; workers look once a second.
@@ -68,10 +69,11 @@ def is_late(row: ScheduleRow) -> bool:
 
 def count_late(rows: Sequence[ScheduleRow]) -> int:
     """Return how many are late now, or were with their last slot."""
-    return sum(1 for row in rows if is_late(row) or _was_late(row))
+    return sum(1 for row in rows if is_late(row) or was_late(row))
 
 
-def _was_late(row: ScheduleRow) -> bool:
+def was_late(row: ScheduleRow) -> bool:
+    """Whether the last slot of a schedule ran late."""
     return bool(row.history) and ran_late(row.history[0])
 
 
@@ -136,7 +138,7 @@ def schedule_columns(
     def last(row: ScheduleRow) -> Cell:
         if row.fault:
             return ("FAULT", "bad")
-        if _was_late(row):
+        if was_late(row):
             return (f"LATE {age(row.history[0].late_s)}", "warn")
         return outcome_word(row.last_outcome)
 

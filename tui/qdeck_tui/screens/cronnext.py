@@ -8,7 +8,7 @@ from time import monotonic
 
 from qdeck.admin import ScheduleRow
 from qdeck_tui.format import age, cut, moment, width
-from qdeck_tui.screens.croncolumns import is_late, schedule_soonest
+from qdeck_tui.screens.croncolumns import is_late, schedule_soonest, was_late
 from qdeck_tui.widgets.canvas import Line, Span
 from qdeck_tui.widgets.pane import TextPane
 
@@ -63,8 +63,17 @@ def _line(rows: Sequence[ScheduleRow], now: datetime, zone: tzinfo, cells: int) 
         else:
             when, style = moment(row.next_slot, now, zone), ""
         text = f"  {name}"
-        used += width(when) + width(text) + 3
+        was = (
+            f"({age(row.history[0].late_s)} late before)  "
+            if was_late(row) and not is_late(row)
+            else ""
+        )
+        used += width(when) + width(text) + 3 + width(was)
         if used > cells and spans:
             break
-        spans += [(f" {when}", style or "dim"), (text + "  ", "bold" if style else "")]
+        spans += [
+            (f" {when}", style or "dim"),
+            (text + "  ", "bold" if style else ""),
+            (was, "warn"),
+        ]
     return tuple(spans)
