@@ -122,8 +122,8 @@ class Heart:
     def _ask(self, now: float, rested: float) -> None:
         """Ask the loop for a sign of life, once until it answers.
 
-        Where this thread itself was held up (a suspended process, a server that hangs), the loop may
-        have been as well: its time begins again.
+        Where this thread itself was held up (a suspended process, a server that hangs), the loop
+        may have been as well: its time begins again.
         """
         answered = self._pulse >= self._asked
         if answered or rested > 2 * self._interval:
