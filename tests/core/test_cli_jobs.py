@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 
@@ -103,6 +104,13 @@ def test_a_burst_runs_every_task_and_shows_results(qdeck: Program) -> None:
     assert "paid 7" in qdeck.run("logs", paid).stdout
     assert "paid 7" in qdeck.run("logs", paid, "-f").stdout
     assert "half way" in qdeck.run("job", talked).stdout
+    listed = qdeck.enqueue("send", 'to="é"', "n=2", "-q", "mail", "--metadata", '{"a": [null]}')
+    qdeck.work()
+    shown = dict(re.split(" {2,}| ", line, maxsplit=1)
+                 for line in qdeck.run("job", listed).stdout.splitlines())  # fmt: skip
+    assert json.loads(shown["payload"]) == {"to": "é", "n": 2}
+    assert json.loads(shown["metadata"])["a"] == [None]
+    assert json.loads(shown["result"]) == "é 2"
 
 
 def test_jobs_can_be_listed_by_queue_state_and_query(qdeck: Program) -> None:

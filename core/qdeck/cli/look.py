@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import msgspec
 
 from qdeck.admin import FINISHED, STATES, Failure, JobRow, QueueRow, StateName, Window
 from qdeck.cli.door import Door, json_option, page_options, with_door
@@ -116,6 +117,9 @@ async def job(door: Door, job_id: str, queue: str | None, as_json: bool) -> None
     for name, value in fields.items():
         if name == "error" and value is not None:
             click.echo(f"{name:13} {value['type']}: {value['message']}")
+        elif name in ("payload", "metadata", "result") and value not in (None, {}):
+            raw = msgspec.json.encode(value, enc_hook=str)
+            click.echo(f"{name:13} {msgspec.json.format(raw, indent=0).decode()}")
         elif name != "created" and value not in (None, "", {}):
             click.echo(f"{name:13} {value}")
     if detail is None:
