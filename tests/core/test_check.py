@@ -199,6 +199,29 @@ def test_the_doctor_says_that_a_server_is_away(qdeck: Program) -> None:
     assert "127.0.0.1:1" in done.stdout
 
 
+def test_the_doctor_names_the_file_and_the_line_of_settings_that_are_broken(
+    qdeck: Program, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    (config / "qdeck").mkdir(parents=True)
+    file = config / "qdeck" / "config.toml"
+    for content, told in (
+        ('theme = "dark"\nzone = \n', f": mend line 2 of {file}"),
+        ('theme = "dark"\nzone', f": mend the end of {file}"),
+        ("max_retries = -1\n", f"max_retries in {file}"),
+    ):
+        file.write_text(content)
+        done = qdeck.run("doctor", XDG_CONFIG_HOME=str(config), code=1)
+        (line,) = (each for each in done.stdout.splitlines() if each.startswith("wrong"))
+        assert line.startswith("wrong  settings  ")
+        assert told in line
+        assert "qdeck config" not in line
+    assert (
+        "mend it, or name another with --app"
+        in qdeck.run("doctor", "--app", "gone.py", code=1).stdout
+    )
+
+
 async def test_explain_history_events_and_redis_have_words(
     valkey: Server, prefix: str, qdeck: Program
 ) -> None:
@@ -227,6 +250,10 @@ async def test_explain_history_events_and_redis_have_words(
         assert "neither a queue nor a job" in (
             await asyncio.to_thread(lambda: qdeck.fails("explain", "nonsense"))
         )
+        for more in ((), ("--json",)):
+            words = ("history", "nosuch", *more)
+            said = await asyncio.to_thread(qdeck.fails, *words)
+            assert "there is no queue 'nosuch' here; `qdeck queues` lists" in said
         await ran(qdeck, "history")
         await ran(qdeck, "events")
 

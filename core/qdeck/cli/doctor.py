@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import locale
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = ["doctor"]
 
 #: Seconds that the clocks of this machine and the server may differ.
 SKEW = 2.0
+_BAD_TOML = re.compile(r"(.+?) is not valid TOML: .*\(at (?:line (\d+)|end )")
 #: Queues whose causes are asked for.
 QUEUES = 50
 
@@ -63,7 +65,7 @@ async def _examine(url: str | None, prefix: str | None, app: str | None) -> list
     try:
         deck = open_deck(url, prefix, app)
     except QdeckError as error:
-        return [*notes, Note("wrong", "settings", _line(error), "qdeck config shows each value")]
+        return [*notes, _of_settings(_line(error), app)]
     door = Door(deck)
     notes += _of_app(door, app)
     try:
@@ -89,6 +91,17 @@ def _of_terminal() -> Iterator[Note]:
         yield Note("hint", "terminal", f"the locale is {encoding}: the console uses ASCII", step)
     else:
         yield Note("ok", "terminal", f"TERM={term}, UTF-8")
+
+
+def _of_settings(said: str, app: str | None) -> Note:
+    """Return what to mend where there is no deck: nothing else can be looked at before that."""
+    if app is not None:
+        return Note("wrong", "app", said, "mend it, or name another with --app")
+    found = _BAD_TOML.match(said)
+    step = "mend it where it is set"
+    if found:
+        step = f"mend {'line ' + found[2] if found[2] else 'the end'} of {found[1]}"
+    return Note("wrong", "settings", said, step)
 
 
 def _of_app(door: Door, app: str | None) -> Iterator[Note]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from qdeck.admin import Explanation, Failure, JobRef
+from qdeck.admin import Denied, Explanation, Failure, JobRef
 from qdeck.cli.door import Door, json_option, page_options, with_door
 from qdeck.cli.show import number, print_json, print_table, seconds
 from qdeck.errors import JobNotFound
@@ -21,7 +21,7 @@ __all__ = ["events", "explain", "explanation_object", "history", "redis"]
 async def explain(door: Door, target: str, as_json: bool) -> None:
     """Say why a job, or the next job of a queue, is not running, and what to do."""
     ref = None
-    if not await door.deck.call("SISMEMBER", door.deck.shared.queues, target):
+    if not await _is_queue(door, target):
         ref = await door.admin.find(target)
         if ref is None:
             raise JobNotFound(
@@ -61,6 +61,8 @@ def explanation_object(found: Explanation, ref: JobRef | None) -> dict[str, Any]
 @with_door
 async def history(door: Door, queue: str | None, minutes: int, as_json: bool) -> None:
     """Show what came in and how runs ended, minute by minute (by the hour beyond 3 h)."""
+    if queue is not None and not await _is_queue(door, queue):
+        raise Denied(f"there is no queue {queue!r} here; `qdeck queues` lists those that are")
     found = await door.admin.history(queue, minutes)
     if as_json:
         print_json(found)
@@ -126,6 +128,10 @@ async def redis(door: Door, as_json: bool) -> None:
             click.echo(f"{'slow':12} {slow.ms:.1f} ms {slow.command} at {slow.at:%H:%M:%S} UTC")
     for warning in found.warnings:
         click.echo(f"{'warning':12} {warning}")
+
+
+async def _is_queue(door: Door, name: str) -> bool:
+    return bool(await door.deck.call("SISMEMBER", door.deck.shared.queues, name))
 
 
 def _size(value: int | None) -> str:
